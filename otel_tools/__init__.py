@@ -1,0 +1,50 @@
+"""OpenTelemetry and policy for LLM agents: every LLM call, tool call and session, without a code change."""
+
+from otel_tools.errors import (
+    BudgetExceeded,
+    BulkheadFull,
+    CallRefused,
+    CallTimeout,
+    CircuitOpen,
+    ConfigError,
+    MaxIterationsExceeded,
+    OtelToolsError,
+    ToolDisabled,
+)
+from otel_tools.functions import instrument_registry, session, tool
+from otel_tools.instrumentor import instrument, uninstrument
+from otel_tools.operations import circuits, disable_tool, enable_tool
+from otel_tools.policy import Circuit, CircuitBreaker, Criticality, Limits, Mode, Policy
+from otel_tools.sessions import Session, current_session
+from otel_tools.telemetry import trace_headers
+from otel_tools.version import __version__
+
+__all__ = [
+    "BudgetExceeded",
+    "BulkheadFull",
+    "CallRefused",
+    "CallTimeout",
+    "Circuit",
+    "CircuitBreaker",
+    "CircuitOpen",
+    "ConfigError",
+    "Criticality",
+    "Limits",
+    "MaxIterationsExceeded",
+    "Mode",
+    "OtelToolsError",
+    "Policy",
+    "Session",
+    "ToolDisabled",
+    "__version__",
+    "circuits",
+    "current_session",
+    "disable_tool",
+    "enable_tool",
+    "instrument",
+    "instrument_registry",
+    "session",
+    "tool",
+    "trace_headers",
+    "uninstrument",
+]

@@ -1,0 +1,1 @@
+"""Readers of wire formats that several clients speak."""

@@ -1,0 +1,100 @@
+"""Numbers, times and outcomes as people read them."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from rich.text import Text
+
+from otel_tools.cli.rows import ERRORS, RUNNING
+from otel_tools.policy.outcome import REFUSED, Outcome
+
+UNKNOWN: Final = "-"
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_BYTES: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_USD_DIGITS: Final = ((100, 0), (0.1, 2), (0, 4))
+_SMALL_PERCENT = 0.0995
+
+
+def seconds(value: float | None) -> str:
+    """`23 ms`, `1.24 s`, `2 m 05 s`, `3 h 10 m`."""
+    if value is None:
+        return UNKNOWN
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < _MINUTE:
+        return f"{value:.2f} s"
+    minutes, rest = divmod(int(value), _MINUTE)
+    return f"{minutes // 60} h {minutes % 60:02} m" if value >= _HOUR else f"{minutes} m {rest:02} s"
+
+
+def window(value: float) -> str:
+    """`5 m`, `1 h`, `1 d`, `14 s`."""
+    for unit, sign in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m")):
+        if value >= unit:
+            return f"{value / unit:.0f} {sign}"
+    return f"{value:.0f} s"
+
+
+def usd(value: float) -> str:
+    """`$0.0013`, `$0.12`, `$512`."""
+    digits = next(digits for least, digits in _USD_DIGITS if value >= least)
+    return f"${value:,.{digits}f}"
+
+
+def size(value: float | None) -> str:
+    """`812 B`, `1.4 kB`."""
+    if value is None:
+        return UNKNOWN
+    for unit, sign in _BYTES:
+        if value >= unit:
+            return f"{value / unit:.1f} {sign}"
+    return f"{value:.0f} B"
+
+
+def percent(value: float) -> str:
+    """`0%`, `0.4%`, `57%`."""
+    return f"{value:.1%}" if 0 < value < _SMALL_PERCENT else f"{value:.0%}"
+
+
+def clock(value: float) -> str:
+    """The local time of day."""
+    return time.strftime("%H:%M:%S", time.localtime(value))
+
+
+def short(error_type: str) -> str:
+    """An exception's name without its module."""
+    return error_type.rpartition(".")[2]
+
+
+_OUTCOME_STYLES: Final = {
+    **dict.fromkeys(map(str, REFUSED), "magenta"),
+    **dict.fromkeys(map(str, ERRORS), "red"),
+    "completed": "green",
+    "ok": "green",
+    "error": "red",
+    "max_iterations": "magenta",
+    "budget_exceeded": "magenta",
+    "cancelled": "yellow",
+    Outcome.CIRCUIT_OPEN: "magenta",
+    "degraded": "yellow",
+    RUNNING: "cyan",
+    "closed": "green",
+    "open": "red",
+    "half_open": "yellow",
+    "forced_open": "red",
+    "disabled": "magenta",
+    "critical": "bold red",
+    "warning": "yellow",
+}
+
+
+def word(value: str, text: str | None = None) -> Text:
+    """An outcome, a circuit's state or a severity, in its colour (and in other words, if *text* is given)."""
+    return Text(value.replace("_", " ") if text is None else text, _OUTCOME_STYLES.get(value, ""))
+
+
+def words(counts: dict[str, int]) -> Text:
+    """`3 error, 2 circuit open`, each in its colour."""
+    return Text(", ", "dim").join(word(value, f"{count} {value.replace('_', ' ')}") for value, count in counts.items())

@@ -1,0 +1,125 @@
+"""Every exception of otel-tools, and the one place where our own faults end.
+
+::
+
+    OtelToolsError
+    ├── ConfigError (ValueError)          a setting is wrong; the message names file, key and what is allowed
+    ├── CallTimeout (TimeoutError)        our deadline expired; the call may still have happened
+    └── CallRefused                       the call was never attempted
+        ├── CircuitOpen                   the dependency failed repeatedly; `retry_after` says when to try again
+        ├── ToolDisabled                  an operator switched the tool off
+        ├── BulkheadFull                  as many calls of this tool are running as are allowed
+        └── BudgetExceeded                a limit of the session is used up
+            └── MaxIterationsExceeded     ... the number of LLM calls
+"""
+
+from __future__ import annotations
+
+import logging
+
+_logger = logging.getLogger("otel_tools")
+
+
+class OtelToolsError(Exception):
+    """Base class of every exception that otel-tools raises."""
+
+
+class ConfigError(OtelToolsError, ValueError):
+    """A setting is wrong. The message names where it stands, what is wrong and what is allowed."""
+
+
+class CallTimeout(OtelToolsError, TimeoutError):
+    """A call did not finish before the deadline that the policy gave it.
+
+    Args:
+        name: The tool or client that was called.
+        timeout: The deadline, in seconds.
+    """
+
+    reason = "timeout"
+
+    def __init__(self, name: str, timeout: float) -> None:
+        super().__init__(name, timeout)
+        self.name = name
+        self.timeout = timeout
+        self.retry_after: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} did not finish within {self.timeout:g} s; it may still have taken effect"
+
+
+class CallRefused(OtelToolsError):
+    """A call was refused before it was attempted.
+
+    Args:
+        name: The tool or client that was to be called.
+        retry_after: Seconds until a call may be admitted again, `None` if unknown.
+        detail: Why, in a few words of our own (never text of a dependency).
+    """
+
+    reason = "refused"
+    _sentence = "was refused"
+
+    def __init__(self, name: str, retry_after: float | None = None, detail: str = "") -> None:
+        super().__init__(name, retry_after, detail)
+        self.name = name
+        self.retry_after = retry_after
+        self.detail = detail
+
+    def __str__(self) -> str:
+        detail = f": {self.detail}" if self.detail else ""
+        retry = "" if self.retry_after is None else f"; retry after {self.retry_after:.0f} s"
+        return f"{self.name} {self._sentence}{detail}{retry}"
+
+
+class CircuitOpen(CallRefused):
+    """The circuit of a tool or client is open, so the call was not attempted."""
+
+    reason = "circuit_open"
+    _sentence = "is unavailable, its circuit is open"
+
+
+class ToolDisabled(CallRefused):
+    """An operator disabled the tool."""
+
+    reason = "disabled"
+    _sentence = "is disabled"
+
+
+class BulkheadFull(CallRefused):
+    """As many calls of this tool are in flight as its policy allows."""
+
+    reason = "bulkhead_full"
+    _sentence = "has too many calls in flight"
+
+
+class BudgetExceeded(CallRefused):
+    """A limit of the session (cost, tokens, tool calls) is used up."""
+
+    reason = "budget_exceeded"
+    _sentence = "was not called, the session's limit is used up"
+
+
+class MaxIterationsExceeded(BudgetExceeded):
+    """The session made as many LLM calls as it may."""
+
+
+_reported: set[str] = set()
+raise_internal_errors = False
+"""Set by our tests: a fault of otel-tools is raised instead of logged."""
+
+
+def internal_error(where: str) -> None:
+    """Report a fault of otel-tools itself; call it in an `except` block.
+
+    The instrumented program must not notice: the first fault at each place is logged with its traceback, the rest
+    are silent. In our own tests the fault is raised.
+
+    Args:
+        where: What otel-tools was doing, a constant (it is the key for logging once).
+    """
+    if raise_internal_errors:
+        raise  # noqa: PLE0704  re-raises what the caller's except block handles
+    if where not in _reported and len(_reported) < 256:
+        _reported.add(where)
+        _logger.warning("otel-tools failed while %s; the program goes on (reported once)", where, exc_info=True)

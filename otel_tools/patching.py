@@ -1,0 +1,255 @@
+"""Patches: applied when the target's module is imported, never before; undone without a trace; a status for each.
+
+`wrapt`'s import hooks cannot be taken back, so one hook a module is registered for the life of the process, and it
+asks the patcher that is active at that time.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from types import ModuleType
+from typing import Any, Literal
+
+import wrapt
+
+from otel_tools.calls import current_call
+from otel_tools.engine import Engine
+from otel_tools.errors import internal_error
+from otel_tools.model import Adapter, Native, Target
+from otel_tools.telemetry import AdoptingTracer
+
+_logger = logging.getLogger("otel_tools")
+
+Status = Literal["waiting", "patched", "native", "skipped", "not needed"]
+_ENTRY_POINTS = "otel_tools.adapters"
+_FOLDERS = ("llm", "tools", "agents")
+
+
+@dataclass(slots=True)
+class Place:
+    """A place to patch and what became of it.
+
+    Args:
+        status: `waiting` for its module to be imported, `patched`, `native` (the library's own tracing, adopted),
+            `skipped` (it is missing; *reason* says what) or `not needed` (another version of the library has it).
+    """
+
+    adapter: Adapter
+    target: Target | Native
+    status: Status = "waiting"
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """`module:path`."""
+        return f"{self.target.module}:{self.target.path}"
+
+
+class Patcher:
+    """Applies the targets of all adapters with the drivers of one engine, and takes them back.
+
+    Args:
+        engine: What the patched methods are driven by.
+        adapters: What to patch, by default everything there is.
+        disabled: Libraries to leave alone.
+    """
+
+    def __init__(
+        self, engine: Engine, adapters: Iterable[Adapter] | None = None, disabled: frozenset[str] = frozenset()
+    ) -> None:
+        self._engine = engine
+        self._undo: list[Callable[[], None]] = []
+        self.places = [
+            Place(adapter, target)
+            for adapter in (find_adapters() if adapters is None else adapters)
+            if adapter.library not in disabled
+            for target in (*adapter.targets, *adapter.natives)
+        ]
+
+    def apply(self) -> None:
+        """Patch what is imported already, and the rest when it is imported."""
+        for module in dict.fromkeys(place.target.module for place in self.places):
+            _when_imported(module, self)
+
+    def undo(self) -> None:
+        """Restore every patched attribute."""
+        for module in {place.target.module for place in self.places}:
+            if self in _waiting.get(module, ()):
+                _waiting[module].remove(self)
+        while self._undo:
+            self._undo.pop()()
+
+    def imported(self, module: ModuleType) -> None:
+        """Patch the places in *module*."""
+        for place in self.places:
+            if place.target.module == module.__name__ and place.status == "waiting":
+                try:
+                    self._patch(place, module)
+                except Exception as error:
+                    self._skip(place, f"{type(error).__name__}: {error}")
+
+    def _patch(self, place: Place, module: ModuleType) -> None:
+        target = place.target
+        version = library_version(place.adapter.library)
+        if not _within(version, target.since, target.until):
+            place.status = "not needed"
+            return
+        if version and older(version, place.adapter.minimum):
+            self._skip(place, f"version {version} is older than {place.adapter.minimum}, the oldest supported one")
+            return
+        try:
+            parent, attribute, original = wrapt.resolve_path(module, target.path)
+        except AttributeError:
+            if isinstance(target, Native) or target.optional:
+                place.status = "not needed"
+            else:
+                self._skip(place, f"{target.path} is not in {module.__name__}")
+            return
+        replacement = self._replacement(target, original)
+        self._undo.append(partial(_restore, parent, attribute, vars(parent).get(attribute, _MISSING), replacement))
+        setattr(parent, attribute, replacement)
+        place.status = "native" if isinstance(target, Native) else "patched"
+
+    def _replacement(self, target: Target | Native, original: Any) -> Any:
+        if isinstance(target, Target):
+            return wrapt.FunctionWrapper(original, self._engine.wrapper(target))
+        claim = partial(_claim, target)
+        if isinstance(original, property):
+            return _adopting_property(original, claim)
+        return AdoptingTracer(original, claim)
+
+    @staticmethod
+    def _skip(place: Place, reason: str) -> None:
+        place.status, place.reason = "skipped", reason
+        version = library_version(place.adapter.library)
+        _logger.warning("otel-tools does not see %s %s: %s (%s)", place.adapter.library, version, reason, place.name)
+
+    def statuses(self) -> Iterator[tuple[float, dict[str, Any]]]:
+        """Patched places of each library in use, for the metric `otel_tools.instrumentation.status`."""
+        counts: dict[tuple[str, str], int] = {}
+        for place in self.places:
+            if place.status in ("patched", "native", "skipped"):
+                key = (place.adapter.library, place.status)
+                counts[key] = counts.get(key, 0) + 1
+        for (library, status), count in counts.items():
+            yield (
+                count,
+                {
+                    "otel_tools.library": library,
+                    "otel_tools.library.version": library_version(library) or "unknown",
+                    "otel_tools.status": status,
+                },
+            )
+
+
+# --- import hooks ---------------------------------------------------------------------------------------------------
+_waiting: dict[str, list[Patcher]] = {}
+
+
+def _when_imported(module: str, patcher: Patcher) -> None:
+    known = module in _waiting
+    _waiting.setdefault(module, []).append(patcher)
+    if not known:
+        wrapt.register_post_import_hook(_hook, module)
+    elif module in sys.modules:
+        patcher.imported(sys.modules[module])
+
+
+def _hook(module: ModuleType) -> None:
+    for patcher in tuple(_waiting.get(module.__name__, ())):
+        try:
+            patcher.imported(module)
+        except Exception:
+            internal_error("patching a module at import")
+
+
+# --- natives --------------------------------------------------------------------------------------------------------
+def _claim(native: Native, name: str, attributes: Mapping[str, Any]) -> Any:
+    """Our span, if the library wants to start one for the very call of ours that it is in."""
+    call = current_call()
+    if call is None or not native.adopt(name, attributes):
+        return None
+    operation = attributes.get("gen_ai.operation.name", call.recording.operation)
+    return call.recording.span if operation == call.recording.operation else None
+
+
+def _adopting_property(original: property, claim: Callable[..., Any]) -> property:
+    def get(instance: Any) -> Any:
+        tracer = original.fget(instance) if original.fget is not None else None
+        return tracer if tracer is None or current_call() is None else AdoptingTracer(tracer, claim)
+
+    return property(get, original.fset, original.fdel, original.__doc__)
+
+
+# --- restoring ------------------------------------------------------------------------------------------------------
+_MISSING = object()
+
+
+def _restore(parent: Any, attribute: str, before: Any, ours: Any) -> None:
+    if vars(parent).get(attribute) is not ours:
+        if isinstance(ours, wrapt.FunctionWrapper):
+            # somebody patched over us: ours stays below theirs, and only passes calls on
+            ours._self_wrapper = _pass_on  # noqa: SLF001  wrapt's documented attribute of a wrapper's state
+        return
+    if before is _MISSING:
+        delattr(parent, attribute)
+    else:
+        setattr(parent, attribute, before)
+
+
+def _pass_on(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG001  wrapt's signature
+    return wrapped(*args, **kwargs)
+
+
+# --- adapters and versions ------------------------------------------------------------------------------------------
+@cache
+def find_adapters() -> tuple[Adapter, ...]:
+    """Every adapter: the modules of `otel_tools.adapters`, and what others register as `otel_tools.adapters`."""
+    import otel_tools.adapters as package  # noqa: PLC0415  a namespace to search, not a dependency
+
+    found: list[Adapter] = []
+    for folder in _FOLDERS:
+        spec = importlib.util.find_spec(f"{package.__name__}.{folder}")
+        for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else None):
+            adapter = importlib.import_module(f"{package.__name__}.{folder}.{module.name}")
+            if isinstance(getattr(adapter, "ADAPTER", None), Adapter):
+                found.append(adapter.ADAPTER)
+    for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS):
+        try:
+            found.append(entry.load())
+        except Exception:
+            _logger.warning("otel-tools could not load the adapter %s", entry.name, exc_info=True)
+    return tuple(found)
+
+
+@cache
+def library_version(library: str) -> str | None:
+    """The installed version of a distribution, `None` if it is not installed."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def older(version: str, than: str) -> bool:
+    """Whether *version* comes before *than*, by the numbers of their release."""
+    return _release(version) < _release(than)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, match.group().split("."))) if match else (0,)
+
+
+def _within(version: str | None, since: str | None, until: str | None) -> bool:
+    if version is None:
+        return True
+    return not (since is not None and older(version, since)) and not (until is not None and not older(version, until))

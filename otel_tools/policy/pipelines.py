@@ -1,0 +1,132 @@
+"""The pipelines of all tools and clients of this process, bounded: a model can invent tool names."""
+
+from __future__ import annotations
+
+import random as _random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from otel_tools.policy.circuit import Transition
+from otel_tools.policy.forks import renew_in_child
+from otel_tools.policy.options import Mode, Policy
+from otel_tools.policy.pipeline import Pipeline, PipelineView
+
+MAX_KEPT: Final = 1024
+"""Names that get a pipeline for good."""
+
+MAX_RECENT: Final = 256
+"""Names beyond those whose pipeline is kept while it is used."""
+
+
+class Pipelines:
+    """Creates and keeps pipelines by name.
+
+    The first `MAX_KEPT` names, and every name that an operator touched, keep theirs. Of the names after that the most
+    recently used ones do; one that is not idle or whose circuit is not closed is never dropped. When none can be
+    dropped, a further name gets a pipeline that lasts for one call.
+
+    Args:
+        lookup: The policy and mode of a name.
+        clock: Monotonic seconds.
+        random: A number in [0, 1), for the circuits' jitter.
+        listener: Told of every transition of every circuit.
+    """
+
+    def __init__(
+        self,
+        lookup: Callable[[str], tuple[Policy, Mode]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = _random.random,
+        listener: Callable[[Transition], None] | None = None,
+    ) -> None:
+        self._lookup = lookup
+        self._clock = clock
+        self._random = random
+        self._listener = listener
+        self._kept: dict[str, Pipeline] = {}
+        self._recent: OrderedDict[str, Pipeline] = OrderedDict()
+        self._lock = threading.RLock()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Renew the lock in a forked child."""
+        self._lock = threading.RLock()
+
+    def get(self, name: str) -> Pipeline:
+        """The pipeline of *name*, created at first use."""
+        return self._kept.get(name) or self._get(name, for_good=len(self._kept) < MAX_KEPT)
+
+    def _get(self, name: str, *, for_good: bool) -> Pipeline:
+        with self._lock:
+            found = self._find(name, for_good)
+        if found is not None:
+            return found
+        created = self._create(name)  # outside the lock: `lookup` is not ours
+        with self._lock:
+            return self._find(name, for_good) or self._keep(name, created, for_good)
+
+    def _create(self, name: str) -> Pipeline:
+        policy, mode = self._lookup(name)
+        return Pipeline(name, policy, mode, clock=self._clock, random=self._random, listener=self._listener)
+
+    def _find(self, name: str, for_good: bool) -> Pipeline | None:
+        if name in self._kept:
+            return self._kept[name]
+        if name not in self._recent:
+            return None
+        if for_good:
+            return self._keep(name, self._recent.pop(name), for_good)
+        self._recent.move_to_end(name)
+        return self._recent[name]
+
+    def _keep(self, name: str, pipeline: Pipeline, for_good: bool) -> Pipeline:
+        if for_good:
+            self._kept[name] = pipeline
+        elif len(self._recent) < MAX_RECENT or self._drop_oldest_idle():
+            self._recent[name] = pipeline
+        return pipeline
+
+    def _drop_oldest_idle(self) -> bool:
+        for name, pipeline in self._recent.items():
+            if pipeline.idle:
+                del self._recent[name]
+                return True
+        return False
+
+    def forget(self, name: str) -> None:
+        """Forget the policy of *name* and look it up again; its circuit and what operators set stay."""
+        with self._lock:
+            known = self._kept.get(name) or self._recent.get(name)
+        if known is not None:
+            known.configure(*self._lookup(name))
+
+    def views(self) -> list[PipelineView]:
+        """Every pipeline as it is now."""
+        with self._lock:
+            pipelines = [*self._kept.values(), *self._recent.values()]
+        return [pipeline.view() for pipeline in pipelines]
+
+    # --- operators, also for names that were not seen yet ---------------------------------------------------------
+    def disable(self, name: str, reason: str, actor: str, expires_after: float | None = None) -> None:
+        """Throw the kill switch of *name*."""
+        self._get(name, for_good=True).disable(reason, actor, expires_after)
+
+    def enable(self, name: str) -> None:
+        """Take the kill switch of *name* back."""
+        self._get(name, for_good=True).enable()
+
+    def force_open(self, name: str, reason: str, actor: str, expires_after: float | None = None) -> None:
+        """Open the circuit of *name* by hand."""
+        self._get(name, for_good=True).force_open(reason, actor, expires_after)
+
+    def bypass(self, name: str, reason: str, actor: str, expires_after: float | None = None) -> None:
+        """Switch the circuit breaker of *name* off, not the tool."""
+        self._get(name, for_good=True).bypass(reason, actor, expires_after)
+
+    def reset(self, name: str) -> None:
+        """Close the circuit of *name* and lift what an operator set on it."""
+        self._get(name, for_good=True).reset()

@@ -1,0 +1,312 @@
+"""Every name that otel-tools puts on the wire, once: attributes, metrics, events and label values.
+
+The `gen_ai.*`, `mcp.*` and `openai.*` names are those of the OpenTelemetry GenAI semantic conventions as the official
+Python packages emit them in November 2026; `otel_tools.*` is what the conventions do not cover yet (policy, cost,
+sessions). The conventions are still moving: a switch to their next names is a change of the tables in this file.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+SCOPE: Final = "otel_tools"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.37.0"
+
+# --- operations -----------------------------------------------------------------------------------------------------
+CHAT: Final = "chat"
+EMBEDDINGS: Final = "embeddings"
+GENERATE_CONTENT: Final = "generate_content"
+TEXT_COMPLETION: Final = "text_completion"
+EXECUTE_TOOL: Final = "execute_tool"
+INVOKE_AGENT: Final = "invoke_agent"
+
+# --- attributes of the conventions ----------------------------------------------------------------------------------
+OPERATION_NAME: Final = "gen_ai.operation.name"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_ID: Final = "gen_ai.response.id"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+CONVERSATION_ID: Final = "gen_ai.conversation.id"
+ERROR_TYPE: Final = "error.type"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+TOKEN_TYPE: Final = "gen_ai.token.type"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_TYPE: Final = "gen_ai.tool.type"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+TOOL_DESCRIPTION: Final = "gen_ai.tool.description"
+TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+AGENT_NAME: Final = "gen_ai.agent.name"
+AGENT_DESCRIPTION: Final = "gen_ai.agent.description"
+USER_ID: Final = "user.id"
+
+REQUEST_FIELDS: Final[dict[str, str]] = {
+    "choice_count": "gen_ai.request.choice.count",
+    "encoding_formats": "gen_ai.request.encoding_formats",
+    "frequency_penalty": "gen_ai.request.frequency_penalty",
+    "max_tokens": "gen_ai.request.max_tokens",
+    "output_type": "gen_ai.output.type",
+    "presence_penalty": "gen_ai.request.presence_penalty",
+    "previous_response_id": "gen_ai.request.previous_response.id",
+    "prompt_name": "gen_ai.prompt.name",
+    "prompt_version": "gen_ai.prompt.version",
+    "reasoning_level": "gen_ai.request.reasoning.level",
+    "seed": "gen_ai.request.seed",
+    "stop_sequences": "gen_ai.request.stop_sequences",
+    "temperature": "gen_ai.request.temperature",
+    "top_k": "gen_ai.request.top_k",
+    "top_p": "gen_ai.request.top_p",
+    "conversation_id": CONVERSATION_ID,
+    "dimension_count": "gen_ai.embeddings.dimension.count",
+    "openai_api_type": "openai.api.type",
+    "openai_service_tier": "openai.request.service_tier",
+    "anthropic_service_tier": "anthropic.request.service_tier",
+    "azure_namespace": "azure.resource_provider.namespace",
+}
+"""What an adapter may read from a request of an LLM client -> attribute."""
+
+RESPONSE_FIELDS: Final[dict[str, str]] = {
+    "dimension_count": "gen_ai.embeddings.dimension.count",
+    "openai_service_tier": "openai.response.service_tier",
+    "openai_system_fingerprint": "openai.response.system_fingerprint",
+    "anthropic_service_tier": "anthropic.response.service_tier",
+    "conversation_id": CONVERSATION_ID,
+}
+"""What an adapter may read from a response of an LLM client -> attribute."""
+
+TOOL_FIELDS: Final[dict[str, str]] = {
+    "mcp_method": "mcp.method.name",
+    "mcp_protocol_version": "mcp.protocol.version",
+    "mcp_session_id": "mcp.session.id",
+    "mcp_request_id": "jsonrpc.request.id",
+    "rpc_status_code": "rpc.response.status_code",
+    "network_transport": "network.transport",
+    "network_protocol": "network.protocol.name",
+    "server_address": SERVER_ADDRESS,
+    "server_port": SERVER_PORT,
+}
+"""What an adapter may read beyond the common fields of a tool call -> attribute."""
+
+USAGE_FIELDS: Final[dict[str, str]] = {
+    "input_tokens": "gen_ai.usage.input_tokens",
+    "output_tokens": "gen_ai.usage.output_tokens",
+    "cache_read_tokens": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write_tokens": "gen_ai.usage.cache_write.input_tokens",
+    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
+    "text_input_tokens": "gen_ai.usage.text.input_tokens",
+    "image_input_tokens": "gen_ai.usage.image.input_tokens",
+    "audio_input_tokens": "gen_ai.usage.audio.input_tokens",
+    "text_output_tokens": "gen_ai.usage.text.output_tokens",
+    "image_output_tokens": "gen_ai.usage.image.output_tokens",
+    "audio_output_tokens": "gen_ai.usage.audio.output_tokens",
+    "audio_cache_read_tokens": "gen_ai.usage.audio.cache_read.input_tokens",
+    "text_cache_read_tokens": "gen_ai.usage.text.cache_read.input_tokens",
+    "image_cache_read_tokens": "gen_ai.usage.image.cache_read.input_tokens",
+}
+"""Fields of `model.Usage` that are attributes -> attribute. The details are subsets of the two totals."""
+
+# --- attributes of otel-tools ---------------------------------------------------------------------------------------
+OUTCOME: Final = "otel_tools.outcome"
+DEGRADED: Final = "otel_tools.degraded"
+RESULT_SIZE: Final = "otel_tools.tool.result.size"
+ARGUMENT_KEYS: Final = "otel_tools.tool.argument_keys"
+CRITICALITY: Final = "otel_tools.tool.criticality"
+TIMEOUT_LIMIT: Final = "otel_tools.timeout.duration"
+TIMEOUT_EXCEEDED: Final = "otel_tools.timeout.exceeded"
+CIRCUIT_NAME: Final = "otel_tools.circuit_breaker.name"
+CIRCUIT_STATE: Final = "otel_tools.circuit_breaker.state"
+CIRCUIT_PROBE: Final = "otel_tools.circuit_breaker.probe"
+CIRCUIT_WOULD_REFUSE: Final = "otel_tools.circuit_breaker.would_refuse"
+CIRCUIT_FROM: Final = "otel_tools.circuit_breaker.from"
+CIRCUIT_TO: Final = "otel_tools.circuit_breaker.to"
+CIRCUIT_REASON: Final = "otel_tools.circuit_breaker.reason"
+RETRY_AFTER: Final = "otel_tools.retry_after"
+REFUSAL_DETAIL: Final = "otel_tools.refusal.detail"
+USAGE_QUALITY: Final = "otel_tools.usage.quality"
+COST: Final = "otel_tools.cost.usd"
+COST_SOURCE: Final = "otel_tools.cost.source"
+DURATION_MS: Final = "otel_tools.duration_ms"
+SUCCESS: Final = "otel_tools.success"
+SESSION_OUTCOME: Final = "otel_tools.session.outcome"
+SESSION_COST: Final = "otel_tools.session.cost.usd"
+SESSION_INPUT_TOKENS: Final = "otel_tools.session.input_tokens"
+SESSION_OUTPUT_TOKENS: Final = "otel_tools.session.output_tokens"
+SESSION_LLM_CALLS: Final = "otel_tools.session.inference_calls"
+SESSION_TOOL_CALLS: Final = "otel_tools.session.tool_calls"
+SESSION_TOOL_ERRORS: Final = "otel_tools.session.tool_errors"
+SESSION_UNPRICED: Final = "otel_tools.session.unpriced_tokens"
+LIBRARY: Final = "otel_tools.library"
+LIBRARY_VERSION: Final = "otel_tools.library.version"
+STATUS: Final = "otel_tools.status"
+
+# --- events (log records) -------------------------------------------------------------------------------------------
+EVENT_TOOL_CALL: Final = "otel_tools.tool_call"
+EVENT_LLM_CALL: Final = "otel_tools.llm_call"
+EVENT_SESSION: Final = "otel_tools.session"
+EVENT_TRANSITION: Final = "otel_tools.circuit_breaker.transition"
+EVENT_LATE_RESULT: Final = "otel_tools.late_result"
+EVENT_CONTENT: Final = "gen_ai.client.inference.operation.details"
+
+# --- label values ---------------------------------------------------------------------------------------------------
+OTHER: Final = "_other"
+"""Stands for every tool name beyond the 256 that a process may put on metrics: a model can invent names."""
+
+CIRCUIT_STATES: Final = ("closed", "open", "half_open", "forced_open", "disabled")
+SESSION_OUTCOMES: Final = ("completed", "max_iterations", "budget_exceeded", "error", "cancelled")
+
+# --- metrics --------------------------------------------------------------------------------------------------------
+_DURATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOOL_DURATION = (*_DURATION[:9], 5.0, *_DURATION[9:], 163.84, 327.68)
+_AGENT_DURATION = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 25.6, 51.2, 102.4, 204.8, 409.6)
+_TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
+_CALLS = (1, 2, 4, 7, 8, 16, 32, 64, 128)
+_BYTES = (64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216)
+_USD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metric(NamedTuple):
+    """An instrument: its name, kind, unit, what it measures, its attributes and, for a histogram, bucket boundaries.
+
+    The boundaries are the conventions' and, exactly, every threshold that an alert or SLO compares with.
+    """
+
+    name: str
+    kind: Literal["histogram", "counter", "updown", "observable_updown", "observable_gauge"]
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+    boundaries: tuple[float, ...] = ()
+
+
+_CLIENT = (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL, SERVER_ADDRESS, SERVER_PORT)
+
+CLIENT_DURATION = Metric(
+    "gen_ai.client.operation.duration", "histogram", "s", "Duration of LLM calls.", (*_CLIENT, ERROR_TYPE), _DURATION
+)
+CLIENT_TOKENS = Metric(
+    "gen_ai.client.token.usage",
+    "histogram",
+    "{token}",
+    "Tokens used by LLM calls.",
+    (*_CLIENT, TOKEN_TYPE),
+    _TOKENS,
+)
+CLIENT_FIRST_CHUNK = Metric(
+    "gen_ai.client.operation.time_to_first_chunk",
+    "histogram",
+    "s",
+    "Time to the first chunk with content of a streamed LLM call.",
+    _CLIENT,
+    _DURATION,
+)
+CLIENT_PER_CHUNK = Metric(
+    "gen_ai.client.operation.time_per_output_chunk",
+    "histogram",
+    "s",
+    "Time between the chunks of a streamed LLM call.",
+    _CLIENT,
+    _DURATION,
+)
+TOOL_DURATION = Metric(
+    "gen_ai.execute_tool.duration",
+    "histogram",
+    "s",
+    "Duration of tool calls; a refused call has none.",
+    (TOOL_NAME, TOOL_TYPE, AGENT_NAME, ERROR_TYPE),
+    _TOOL_DURATION,
+)
+AGENT_DURATION = Metric(
+    "gen_ai.invoke_agent.duration",
+    "histogram",
+    "s",
+    "Duration of agent runs.",
+    (AGENT_NAME, ERROR_TYPE),
+    _AGENT_DURATION,
+)
+AGENT_INFERENCE_CALLS = Metric(
+    "gen_ai.invoke_agent.inference_calls",
+    "histogram",
+    "{inference_call}",
+    "LLM calls of an agent run.",
+    (AGENT_NAME,),
+    _CALLS,
+)
+AGENT_TOOL_CALLS = Metric(
+    "gen_ai.invoke_agent.tool_calls",
+    "histogram",
+    "{tool_call}",
+    "Tool calls of an agent run, failed ones included, those of its sub-agents excluded.",
+    (AGENT_NAME,),
+    _CALLS,
+)
+TOOL_CALLS = Metric(
+    "otel_tools.tool.calls",
+    "counter",
+    "{call}",
+    "Tool calls by outcome, refused ones included.",
+    (TOOL_NAME, OUTCOME, DEGRADED),
+)
+TOOL_RESULT_SIZE = Metric(
+    "otel_tools.tool.result.size",
+    "histogram",
+    "By",
+    "UTF-8 bytes of what a tool gives back to the model.",
+    (TOOL_NAME,),
+    _BYTES,
+)
+TOOL_IN_FLIGHT = Metric("otel_tools.tool.in_flight", "updown", "{call}", "Tool calls running now.", (TOOL_NAME,))
+TOOL_ABANDONED = Metric(
+    "otel_tools.tool.abandoned",
+    "updown",
+    "{call}",
+    "Tool calls still running after their deadline, whose caller has gone on.",
+    (TOOL_NAME,),
+)
+CIRCUIT = Metric(
+    "otel_tools.circuit_breaker.state",
+    "observable_updown",
+    "{state}",
+    "1 for the state a circuit is in, 0 for the others.",
+    (CIRCUIT_NAME, CIRCUIT_STATE),
+)
+CIRCUIT_TRANSITIONS = Metric(
+    "otel_tools.circuit_breaker.transitions",
+    "counter",
+    "{transition}",
+    "Changes of a circuit's state.",
+    (CIRCUIT_NAME, CIRCUIT_FROM, CIRCUIT_TO, CIRCUIT_REASON),
+)
+CLIENT_COST = Metric(
+    "otel_tools.client.cost", "counter", "USD", "Cost of LLM calls with a known price.", (PROVIDER_NAME, REQUEST_MODEL)
+)
+CLIENT_UNPRICED = Metric(
+    "otel_tools.client.unpriced",
+    "counter",
+    "{token}",
+    "Tokens of LLM calls whose model has no known price.",
+    (PROVIDER_NAME, REQUEST_MODEL),
+)
+SESSION_COST_USD = Metric(
+    "otel_tools.session.cost", "histogram", "USD", "Cost of a session, its sub-agents included.", (AGENT_NAME,), _USD
+)
+SESSIONS = Metric(
+    "otel_tools.sessions", "counter", "{session}", "Finished sessions by how they ended.", (AGENT_NAME, SESSION_OUTCOME)
+)
+INSTRUMENTATION_STATUS = Metric(
+    "otel_tools.instrumentation.status",
+    "observable_gauge",
+    "{target}",
+    "Patched places of each supported library that is in use, by status.",
+    (LIBRARY, LIBRARY_VERSION, STATUS),
+)
+
+METRICS: Final[tuple[Metric, ...]] = tuple(value for value in list(vars().values()) if isinstance(value, Metric))
+"""Every metric; dashboards and alert rules are tested against it."""

@@ -1,0 +1,294 @@
+"""The only writer of OpenTelemetry data: one span per call, metrics whether or not it is sampled, one log record."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import metrics, propagate, trace
+from opentelemetry._logs import Logger, LoggerProvider, LogRecord, SeverityNumber, get_logger
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+from opentelemetry.util.types import AttributeValue
+
+from otel_tools import semconv as names
+from otel_tools.errors import internal_error
+from otel_tools.policy.circuit import Transition
+from otel_tools.policy.pipeline import PipelineView
+from otel_tools.version import __version__
+
+Attributes = dict[str, AttributeValue]
+Scrape = Callable[[], Iterable[tuple[float, Attributes]]]
+
+_TOOL_NAMES_ON_METRICS = 256
+_ERROR = trace.Status(StatusCode.ERROR)
+
+attach = otel_context.attach
+detach = otel_context.detach
+
+
+class Telemetry:
+    """Tracer, meter and logger of otel-tools on the given providers (the global ones by default).
+
+    Args:
+        content_on_span: Record messages, tool arguments and results as attributes.
+        content_on_event: Record them as log records.
+        content_limit: Characters that are kept of one captured text.
+    """
+
+    def __init__(
+        self,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+        *,
+        content_on_span: bool = False,
+        content_on_event: bool = False,
+        content_limit: int = 8192,
+    ) -> None:
+        self.content_on_span = content_on_span
+        self.content_on_event = content_on_event
+        self.captures = content_on_span or content_on_event
+        self.content_limit = content_limit
+        self._tracer = trace.get_tracer(names.SCOPE, __version__, tracer_provider, names.SCHEMA_URL)
+        self._logger: Logger = get_logger(names.SCOPE, __version__, logger_provider, names.SCHEMA_URL)
+        self._meter = metrics.get_meter(names.SCOPE, __version__, meter_provider, names.SCHEMA_URL)
+        self._scrapes: dict[str, Scrape] = {}
+        self._instruments = {metric.name: self._instrument(metric) for metric in names.METRICS}
+        self._known_tools: set[str] = set()
+        self._known_lock = threading.Lock()
+        self._zeroed: set[tuple[str, ...]] = set()
+
+    def _instrument(self, metric: names.Metric) -> Any:
+        common = {"unit": metric.unit, "description": metric.description}
+        match metric.kind:
+            case "histogram":
+                boundaries = list(metric.boundaries)
+                return self._meter.create_histogram(
+                    metric.name, **common, explicit_bucket_boundaries_advisory=boundaries
+                )
+            case "counter":
+                return self._meter.create_counter(metric.name, **common).add
+            case "updown":
+                return self._meter.create_up_down_counter(metric.name, **common).add
+            case "observable_updown":
+                create: Any = self._meter.create_observable_up_down_counter
+            case _:
+                create = self._meter.create_observable_gauge
+        return create(metric.name, [self._observer(metric.name)], **common)
+
+    def _observer(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_: CallbackOptions) -> Iterator[Observation]:
+            for value, attributes in self._scrapes.get(name, tuple)():
+                yield Observation(value, attributes)
+
+        return observe
+
+    # --- spans --------------------------------------------------------------------------------------------------
+    def start_span(
+        self, name: str, kind: SpanKind, attributes: Attributes, start_time: int, remote: Mapping[str, Any] | None = None
+    ) -> Span:
+        """A span below the current one, or below the *remote* one where there is no current one."""
+        parent = None
+        if remote is not None and not trace.get_current_span().get_span_context().is_valid:
+            parent = propagate.extract({key: str(value) for key, value in remote.items()})
+        return self._tracer.start_span(name, parent, kind, attributes, start_time=start_time)
+
+    # --- metrics ------------------------------------------------------------------------------------------------
+    def record(
+        self, metric: names.Metric, value: float, attributes: Attributes, context: Context | None = None
+    ) -> None:
+        """Record *value* on a histogram; *context* carries the span that becomes the exemplar."""
+        self._instruments[metric.name].record(value, attributes, context)
+
+    def add(
+        self, metric: names.Metric, value: float, attributes: Attributes, context: Context | None = None
+    ) -> None:
+        """Add *value* to a counter."""
+        self._instruments[metric.name](value, attributes, context)
+
+    def observe(self, metric: names.Metric, scrape: Scrape) -> None:
+        """Call *scrape* at each collection for the (value, attributes) pairs of an observable metric."""
+        self._scrapes[metric.name] = scrape
+
+    def zero(self, metric: names.Metric, series: Iterable[Attributes]) -> None:
+        """Start these series of a counter at 0, once: `increase()` would not see a series' first sample otherwise."""
+        for attributes in series:
+            key = (metric.name, *map(str, attributes.values()))
+            if key not in self._zeroed:
+                self._zeroed.add(key)
+                self.add(metric, 0, attributes)
+
+    def tool_label(self, name: str) -> str:
+        """*name*, or `_other` once a process has seen 256 tool names: a model can invent them."""
+        if name in self._known_tools:
+            return name
+        with self._known_lock:
+            if len(self._known_tools) < _TOOL_NAMES_ON_METRICS:
+                self._known_tools.add(name)
+                return name
+        return names.OTHER
+
+    def observe_circuits(self, views: Callable[[], Iterable[PipelineView]]) -> None:
+        """Show the state of every circuit at each collection: 1 for the state it is in, 0 for the others."""
+
+        def scrape() -> Iterator[tuple[float, Attributes]]:
+            for view in views():
+                if view.circuit is not None:
+                    for state in names.CIRCUIT_STATES:
+                        attributes: Attributes = {names.CIRCUIT_NAME: view.name, names.CIRCUIT_STATE: state}
+                        yield float(view.circuit.state == state), attributes
+
+        self.observe(names.CIRCUIT, scrape)
+
+    def transition(self, transition: Transition, context: Context | None = None) -> None:
+        """Count a circuit's change of state and log it in the trace of the call that caused it."""
+        attributes: Attributes = {
+            names.CIRCUIT_NAME: transition.name,
+            names.CIRCUIT_FROM: str(transition.from_),
+            names.CIRCUIT_TO: str(transition.to),
+            names.CIRCUIT_REASON: str(transition.reason),
+        }
+        self.add(names.CIRCUIT_TRANSITIONS, 1, attributes, context)
+        if transition.retry_after is not None:
+            attributes[names.RETRY_AFTER] = transition.retry_after
+        opened = transition.to in ("open", "forced_open")
+        self.log(names.EVENT_TRANSITION, attributes, context=context, failed=opened)
+
+    # --- log records --------------------------------------------------------------------------------------------
+    def log(
+        self,
+        event: str,
+        attributes: Attributes,
+        *,
+        context: Context | None = None,
+        failed: bool = False,
+        body: Any = None,
+        debug: bool = False,
+    ) -> None:
+        """Emit a structured log record in the trace of *context*."""
+        severity = SeverityNumber.WARN if failed else SeverityNumber.DEBUG if debug else SeverityNumber.INFO
+        self._logger.emit(
+            LogRecord(
+                timestamp=time.time_ns(),
+                context=context,
+                severity_number=severity,
+                severity_text=severity.name,
+                body=body,
+                attributes=attributes,
+                event_name=event,
+            )
+        )
+
+
+def set_error(span: Span, error_type: str) -> None:
+    """Mark a span as failed. No description: the text of an exception may hold what must not leave the process."""
+    span.set_attribute(names.ERROR_TYPE, error_type)
+    span.set_status(_ERROR)
+
+
+def with_span(span: Span) -> Context:
+    """The current context with *span* as the current span."""
+    return trace.set_span_in_context(span)
+
+
+def trace_headers(context: Context | None = None) -> dict[str, str]:
+    """The trace context as headers, for a downstream call that no HTTP instrumentation covers.
+
+    Args:
+        context: The context to pass on, by default the current one.
+
+    Returns:
+        What the configured propagators inject: `traceparent` and, if set, `tracestate` and `baggage`.
+    """
+    headers: dict[str, str] = {}
+    propagate.inject(headers, context)
+    return headers
+
+
+def foreign_span() -> tuple[Span, str, Mapping[str, Any]] | None:
+    """The current span with its scope's name and attributes, if another instrumentation started it and records it."""
+    span = trace.get_current_span()
+    scope = getattr(span, "instrumentation_scope", None)
+    if scope is None or scope.name == names.SCOPE or not span.is_recording():
+        return None
+    return span, scope.name, getattr(span, "attributes", None) or {}
+
+
+class AdoptedSpan(Span):
+    """What a library's own tracing gets instead of a span of its own, inside a call that already has ours.
+
+    Its attributes land on our span; name, status, exceptions and end are ours to decide.
+    """
+
+    def __init__(self, span: Span, attributes: Mapping[str, Any] | None) -> None:
+        self._span = span
+        self.set_attributes(dict(attributes or {}))
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        if key not in _OURS and self._span.is_recording():
+            self._span.set_attribute(key, value)
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def get_span_context(self) -> trace.SpanContext:
+        return self._span.get_span_context()
+
+    def is_recording(self) -> bool:
+        return self._span.is_recording()
+
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        pass
+
+    def update_name(self, name: str) -> None:
+        pass
+
+    def set_status(self, status: Any, description: str | None = None) -> None:
+        pass
+
+    def record_exception(
+        self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
+    ) -> None:
+        pass
+
+    def end(self, end_time: int | None = None) -> None:
+        pass
+
+
+_OURS = frozenset({names.OPERATION_NAME, names.PROVIDER_NAME, names.TOOL_NAME, names.AGENT_NAME, names.ERROR_TYPE})
+
+
+class AdoptingTracer(trace.Tracer):
+    """A library's own tracer, except that *claim* may give our span for the one it wants to start."""
+
+    def __init__(self, tracer: trace.Tracer, claim: Callable[[str, Mapping[str, Any]], Span | None]) -> None:
+        self._tracer = tracer
+        self._claim = claim
+
+    def _adopted(self, name: str, attributes: Mapping[str, Any] | None) -> AdoptedSpan | None:
+        try:
+            span = self._claim(name, attributes or {})
+            return None if span is None else AdoptedSpan(span, attributes)
+        except Exception:
+            internal_error("taking the place of a native span")
+            return None
+
+    def start_span(self, name: str, *args: Any, **kwargs: Any) -> Span:
+        adopted = self._adopted(name, kwargs.get("attributes"))
+        return self._tracer.start_span(name, *args, **kwargs) if adopted is None else adopted
+
+    @contextmanager
+    def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Iterator[Span]:
+        adopted = self._adopted(name, kwargs.get("attributes"))
+        if adopted is None:
+            with self._tracer.start_as_current_span(name, *args, **kwargs) as span:
+                yield span
+        else:
+            yield adopted

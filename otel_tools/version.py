@@ -1,0 +1,3 @@
+"""The version of otel-tools, once."""
+
+__version__ = "0.1.0"

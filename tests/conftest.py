@@ -1,0 +1,49 @@
+"""Fixtures shared by all tests: the real SDK with in-memory exporters, and a scripted HTTP server."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import otel_tools
+from otel_tools import errors
+from tests.fake_server import FakeServer
+from tests.recorder import Recorder
+
+
+@pytest.fixture(autouse=True)
+def _our_faults_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "raise_internal_errors", True)
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """Providers of the real SDK whose spans, metrics and log records the test reads."""
+    recorder = Recorder()
+    yield recorder
+    recorder.shutdown()
+
+
+@pytest.fixture
+def otel(recorder: Recorder, caplog: pytest.LogCaptureFixture) -> Iterator[Recorder]:
+    """otel-tools instrumented on a recorder with default settings; call `otel.instrument(**settings)` for others.
+
+    At the end no call may be left open and nothing may have complained about a context of another task.
+    """
+    caplog.set_level(logging.WARNING)
+    recorder.instrument()
+    yield recorder
+    gc.collect()
+    recorder.uninstrument()
+    assert "Failed to detach" not in caplog.text
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """A scripted HTTP server on loopback."""
+    with FakeServer().running() as server:
+        yield server
