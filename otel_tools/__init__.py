@@ -11,10 +11,11 @@ from otel_tools.errors import (
     OtelToolsError,
     ToolDisabled,
 )
-from otel_tools.functions import instrument_registry, session, tool
+from otel_tools.functions import instrument_registry, tool
 from otel_tools.instrumentor import instrument, uninstrument
 from otel_tools.operations import circuits, disable_tool, enable_tool
 from otel_tools.policy import Circuit, CircuitBreaker, Criticality, Limits, Mode, Policy
+from otel_tools.runs import session
 from otel_tools.sessions import Session, current_session
 from otel_tools.telemetry import trace_headers
 from otel_tools.version import __version__

@@ -219,12 +219,12 @@ def shadowing(cls: type, attribute: str) -> list[wrapt.FunctionWrapper[..., Any]
     OpenInference wraps `OpenAI.request`, which is `SyncAPIClient.request`: a patch of the latter that comes later is
     never reached. Point their `__wrapped__` to ours, and back when undoing.
     """
-    inherited = vars(cls)[attribute]
+    inherited = vars(cls).get(attribute)
     found: list[wrapt.FunctionWrapper[..., Any]] = []
     for subclass in _subclasses(cls):
         wrapper = vars(subclass).get(attribute)
         while isinstance(wrapper, wrapt.FunctionWrapper):
-            if wrapper.__wrapped__ is inherited:
+            if wrapper.__wrapped__ is inherited is not None:
                 found.append(wrapper)
             wrapper = wrapper.__wrapped__
     return found

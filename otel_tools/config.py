@@ -47,16 +47,6 @@ class Capture(enum.StrEnum):
     EVENT_ONLY = "event_only"
     SPAN_AND_EVENT = "span_and_event"
 
-    @property
-    def on_spans(self) -> bool:
-        """Whether content goes on spans."""
-        return self in {Capture.SPAN_ONLY, Capture.SPAN_AND_EVENT}
-
-    @property
-    def on_events(self) -> bool:
-        """Whether content goes on events."""
-        return self in {Capture.EVENT_ONLY, Capture.SPAN_AND_EVENT}
-
 
 # --- what may stand where -------------------------------------------------------------------------------------------
 _CIRCUIT = Section(
@@ -179,9 +169,7 @@ def load(
     problems: list[str] = []
     source = _find(environ, directory or Path())
     values = merge(_from_file(source, problems) if source else {}, _from_environment(environ, problems))
-    reader = Reader("settings given in code")
-    values = merge(values, reader.read(SCHEMA, overrides))
-    problems += reader.problems
+    values = merge(values, _from_code(overrides, problems))
     if problems:
         raise ConfigError(_message(problems))
     return _settings(values, source)
@@ -192,19 +180,27 @@ def load_or_default(
     directory: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """As `load`, but what is wrong is logged (once) and the defaults apply: the program must start."""
+    """As `load`, but a wrong file or variable is logged (once) and neither is used: the program must start.
+
+    Raises:
+        ConfigError: *overrides* are wrong, which the program itself has to know.
+    """
+    problems: list[str] = []
+    values = _from_code(overrides, problems)
+    if problems:
+        raise ConfigError(_message(problems))
     try:
         return load(environ, directory, overrides)
     except ConfigError as error:
         _log_once(str(error))
     except Exception:
         internal_error("reading the configuration")
-    return Settings()
+    return _settings(values, None)
 
 
 @functools.lru_cache(maxsize=16)
 def _log_once(problem: str) -> None:
-    _logger.error("otel-tools ignores its configuration and goes on with the defaults: %s", problem)
+    _logger.error("otel-tools ignores its file and variables, and goes on with the defaults: %s", problem)
 
 
 def _message(problems: list[str]) -> str:
@@ -248,6 +244,13 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, Any]:
     reader = Reader(str(path), document.lines)
     values: dict[str, Any] = reader.read(SCHEMA, document.value)
     problems += document.problems + reader.problems
+    return values
+
+
+def _from_code(overrides: Mapping[str, Any] | None, problems: list[str]) -> dict[str, Any]:
+    reader = Reader("settings given in code")
+    values: dict[str, Any] = reader.read(SCHEMA, overrides)
+    problems += reader.problems
     return values
 
 

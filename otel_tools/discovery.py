@@ -17,8 +17,9 @@ from typing import Any, Final
 import wrapt
 
 from otel_tools.errors import internal_error
-from otel_tools.functions import instrument_function, instrument_registry, is_plain, session
+from otel_tools.functions import instrument_function, instrument_registry, is_plain
 from otel_tools.model import LLMRequest
+from otel_tools.runs import session
 
 _logger = logging.getLogger("otel_tools")
 
@@ -76,7 +77,9 @@ class Discovery:
             if module in main_names:
                 main[attribute] = functools.partial(self._in_main, instrument)
             else:
-                wrapt.register_post_import_hook(functools.partial(self._imported, dotted, attribute, instrument), module)
+                wrapt.register_post_import_hook(
+                    functools.partial(self._imported, dotted, attribute, instrument), module
+                )
         if main:
             mainscript.bind(main)
 

@@ -1,4 +1,4 @@
-"""Plain callables: `@tool`, registries of functions, and `session` for the function or block that is an agent run.
+"""Plain callables: `@tool` and registries of functions.
 
 The decorators are `functools.wraps` functions, not proxies: frameworks copy, pickle and inspect what they are given.
 """
@@ -9,24 +9,17 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
-from types import TracebackType
 from typing import Any, Final, TypeVar, cast, overload
 
-from opentelemetry import context as otel_context
-
-from otel_tools.calls import AgentCall
 from otel_tools.engine import Engine, active
-from otel_tools.errors import ConfigError, internal_error
-from otel_tools.model import AgentRequest, Invocation, Later, Shape, Target, ToolRequest, ToolResponse, View, Whole
-from otel_tools.policy import Circuit, Criticality, Limits, Policy
-from otel_tools.sessions import Session, current_session
-from otel_tools.telemetry import attach, detach
+from otel_tools.errors import ConfigError
+from otel_tools.model import Invocation, Later, Shape, Target, ToolRequest, ToolResponse, View, Whole
+from otel_tools.policy import Circuit, Criticality, Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK: Final = "__otel_tools__"
 _UNSET: Final[Any] = object()
-_CONVERSATION = ("conversation_id", "session_id", "thread_id")
 
 
 # --- tools ----------------------------------------------------------------------------------------------------------
@@ -114,6 +107,11 @@ def instrument_registry(registry: MutableMapping[str, Any]) -> MutableMapping[st
     return registry
 
 
+def is_driven(value: Any) -> bool:
+    """Whether a callable is a tool or a session already."""
+    return hasattr(value, _MARK)
+
+
 def is_plain(value: Any) -> bool:
     """Whether a value is a callable that nobody else instruments."""
     if not callable(value) or isinstance(value, type) or hasattr(value, _MARK):
@@ -128,7 +126,7 @@ def instrument_function(function: F, *, name: str | None = None, given: dict[str
     name = name or str(getattr(function, "__name__", type(function).__name__))
     target = _tool_target(function, name)
     if not given:
-        return cast("F", _driven(function, target, active))
+        return cast("F", driven(function, target, active))
     told: Engine | None = None
 
     def engine() -> Engine | None:
@@ -139,11 +137,11 @@ def instrument_function(function: F, *, name: str | None = None, given: dict[str
         told = running
         return running
 
-    return cast("F", _driven(function, target, engine))
+    return cast("F", driven(function, target, engine))
 
 
 def _tool_target(function: Callable[..., Any], name: str) -> Target:
-    parameters = _parameters(function)
+    parameters = parameters_of(function)
     description = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ") or None
     if isinstance(function, functools.partial):
         description = None  # the docstring of `partial` itself
@@ -157,22 +155,22 @@ def _tool_target(function: Callable[..., Any], name: str) -> Target:
     return Target(
         module=str(getattr(function, "__module__", "")),
         path=name,
-        shape=_shape(function),
+        shape=shape_of(function),
         request=request,
-        view=_view,
+        view=view_awaitable,
         response=_response,
         fallback=_given_as_is,
     )
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
     try:
         return tuple(inspect.signature(function).parameters)
     except (ValueError, TypeError):  # some built-ins have none
         return ()
 
 
-def _shape(function: Callable[..., Any]) -> Shape:
+def shape_of(function: Callable[..., Any]) -> Shape:
     inner = function
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -187,7 +185,7 @@ def _shape(function: Callable[..., Any]) -> Shape:
     return Shape.SYNC
 
 
-def _view(value: Any) -> View:
+def view_awaitable(value: Any) -> View:
     if hasattr(type(value), "__await__"):
 
         async def read() -> Any:
@@ -206,7 +204,7 @@ def _given_as_is(_call: Invocation, _request: ToolRequest, value: Any, *, error:
 
 
 # --- driving a plain callable ---------------------------------------------------------------------------------------
-def _driven(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Any:
+def driven(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Any:
     """*function* run by the engine's driver for its shape; by itself while there is no engine."""
     match target.shape:
         case Shape.SYNC:
@@ -247,114 +245,3 @@ def _driven(function: Any, target: Target, engine: Callable[[], Engine | None]) 
     wrapped = functools.wraps(function)(call)
     setattr(wrapped, _MARK, True)
     return wrapped
-
-
-# --- sessions -------------------------------------------------------------------------------------------------------
-class session:  # noqa: N801  used like a function: `with session(...)`, `@session`
-    """An agent run: `with session("support") as run:`, `async with`, or a decorator, bare or with arguments.
-
-    Everything inside, in threads and tasks started there, too, belongs to it: one trace, one account. The block gets
-    the `Session`, whose `totals` (tokens, USD, LLM calls, tool calls and errors) are kept up to date. A session inside
-    another one is a part of it.
-
-    Args:
-        name: The agent's name, by default the decorated function's.
-        conversation_id: Ties several sessions together. A decorated function's argument `conversation_id`,
-            `session_id` or `thread_id` is taken if none is given here.
-        user_id: For whom the session runs (likewise the argument `user_id`). Never on metrics.
-        limits: What the session may use; a call beyond is refused with `BudgetExceeded` before it is made.
-    """
-
-    def __new__(cls, name: Any = None, /, **options: Any) -> Any:
-        """Decorate at once when used bare: `@session`."""
-        if callable(name):
-            return cls(**options)(name)
-        return super().__new__(cls)
-
-    def __init__(
-        self,
-        name: str | None = None,
-        /,
-        *,
-        conversation_id: str | None = None,
-        user_id: str | None = None,
-        limits: Limits | None = None,
-    ) -> None:
-        self._name = name
-        self._conversation_id = conversation_id
-        self._user_id = user_id
-        self._limits = limits
-        self._runs: list[tuple[AgentCall | None, Any, Any]] = []
-
-    def __call__(self, function: F) -> F:
-        """Decorate: each call of *function* is one session."""
-        parameters = _parameters(function)
-        name = self._name or str(getattr(function, "__name__", "session"))
-
-        def request(call: Invocation) -> AgentRequest:
-            arguments = {**dict(zip(parameters, call.args, strict=False)), **call.kwargs}
-            conversation = next((arguments[key] for key in _CONVERSATION if arguments.get(key)), None)
-            return self._request(name, conversation, arguments.get("user_id"))
-
-        if hasattr(function, _MARK):
-            return function
-        target = Target(module=function.__module__, path=name, shape=_shape(function), request=request, view=_view)
-        return cast("F", _driven(function, target, active))
-
-    def _request(self, name: str | None, conversation: Any = None, user: Any = None) -> AgentRequest:
-        return AgentRequest(
-            name,
-            "function",
-            conversation_id=self._conversation_id or (str(conversation) if conversation else None),
-            user_id=self._user_id or (str(user) if user else None),
-            limits=self._limits,
-        )
-
-    def __enter__(self) -> Session:
-        call = self._open()
-        if call is None:
-            self._runs.append((None, None, None))
-            return Session(self._name, parent=current_session())
-        token = attach(call.context)
-        self._runs.append((call, token, otel_context.get_current()))
-        return call.session
-
-    def _open(self) -> AgentCall | None:
-        engine = active()
-        if engine is None:
-            return None
-        try:
-            call = AgentCall(engine, _BLOCK, Invocation(_nothing, None, (), {}), self._request(self._name))
-            call.open()
-        except Exception:
-            internal_error("opening a session")
-            return None
-        return call
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        call, token, context = self._runs.pop()
-        if call is None:
-            return
-        if otel_context.get_current() is context:  # else the block was left in another task: nothing to restore there
-            detach(token)
-        if error is None:
-            call.returned(None)
-        else:
-            call.failed(error)
-
-    async def __aenter__(self) -> Session:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
-
-
-def _nothing() -> None:
-    """What a block runs is not a callable of ours."""
-
-
-_BLOCK = Target(module=__name__, path="session", shape=Shape.SYNC, request=lambda _: None)

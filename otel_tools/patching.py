@@ -20,11 +20,13 @@ from typing import Any, Literal
 
 import wrapt
 
+from otel_tools import coexistence
+from otel_tools.adoption import AdoptingTracer
 from otel_tools.calls import current_call
 from otel_tools.engine import Engine
 from otel_tools.errors import internal_error
 from otel_tools.model import Adapter, Native, Target
-from otel_tools.telemetry import AdoptingTracer
+from otel_tools.telemetry import stand_in
 
 _logger = logging.getLogger("otel_tools")
 
@@ -66,6 +68,7 @@ class Patcher:
         self, engine: Engine, adapters: Iterable[Adapter] | None = None, disabled: frozenset[str] = frozenset()
     ) -> None:
         self._engine = engine
+        self._live = True
         self._undo: list[Callable[[], None]] = []
         self.places = [
             Place(adapter, target)
@@ -84,6 +87,7 @@ class Patcher:
         for module in {place.target.module for place in self.places}:
             if self in _waiting.get(module, ()):
                 _waiting[module].remove(self)
+        self._live = False
         while self._undo:
             self._undo.pop()()
 
@@ -113,14 +117,21 @@ class Patcher:
             else:
                 self._skip(place, f"{target.path} is not in {module.__name__}")
             return
+        before = vars(parent).get(attribute, _MISSING)
+        if isinstance(before, _Patch):  # it was imported from a module where it is patched already
+            before = original = before.__wrapped__
         replacement = self._replacement(target, original)
-        self._undo.append(partial(_restore, parent, attribute, vars(parent).get(attribute, _MISSING), replacement))
+        shadowing = coexistence.shadowing(parent, attribute) if isinstance(parent, type) else []
+        self._undo.append(partial(_restore, parent, attribute, before, replacement))
         setattr(parent, attribute, replacement)
+        for wrapper in shadowing:
+            wrapper.__wrapped__ = replacement
+            self._undo.append(partial(setattr, wrapper, "__wrapped__", original))
         place.status = "native" if isinstance(target, Native) else "patched"
 
     def _replacement(self, target: Target | Native, original: Any) -> Any:
         if isinstance(target, Target):
-            return wrapt.FunctionWrapper(original, self._engine.wrapper(target))
+            return _Patch(original, self._engine.wrapper(target), enabled=lambda: self._live)
         claim = partial(_claim, target)
         if isinstance(original, property):
             return _adopting_property(original, claim)
@@ -177,8 +188,15 @@ def _claim(native: Native, name: str, attributes: Mapping[str, Any]) -> Any:
     call = current_call()
     if call is None or not native.adopt(name, attributes):
         return None
-    operation = attributes.get("gen_ai.operation.name", call.recording.operation)
-    return call.recording.span if operation == call.recording.operation else None
+    if _is_same(call.recording, name, attributes):
+        return call.recording.span
+    return stand_in() if native.precedes is not None and native.precedes(name, attributes) else None
+
+
+def _is_same(recording: Any, name: str, attributes: Mapping[str, Any]) -> bool:
+    """The library's span says what it is about, by its operation or (mcp) at the end of its name."""
+    operation = attributes.get("gen_ai.operation.name")
+    return name.endswith(f" {recording.label}") if operation is None else bool(operation == recording.operation)
 
 
 def _adopting_property(original: property, claim: Callable[..., Any]) -> property:
@@ -193,20 +211,17 @@ def _adopting_property(original: property, claim: Callable[..., Any]) -> propert
 _MISSING = object()
 
 
+class _Patch(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # cannot be subscripted in wrapt 1.x
+    """A patched method. Once undone it only passes calls on: somebody may have patched over it or imported it."""
+
+
 def _restore(parent: Any, attribute: str, before: Any, ours: Any) -> None:
     if vars(parent).get(attribute) is not ours:
-        if isinstance(ours, wrapt.FunctionWrapper):
-            # somebody patched over us: ours stays below theirs, and only passes calls on
-            ours._self_wrapper = _pass_on  # noqa: SLF001  wrapt's documented attribute of a wrapper's state
-        return
+        return  # somebody patched over it: ours stays below theirs
     if before is _MISSING:
         delattr(parent, attribute)
     else:
         setattr(parent, attribute, before)
-
-
-def _pass_on(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG001  wrapt's signature
-    return wrapped(*args, **kwargs)
 
 
 # --- adapters and versions ------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from otel_tools.errors import internal_error
-from otel_tools.model import Held, InPlace, Iterated
+from otel_tools.model import Held, InPlace, Iterated, Whole
 from otel_tools.telemetry import attach, detach
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def watch(call: LLMCall, view: InPlace | Iterated | Held) -> Any:
     """Begin to watch what the caller is about to get; returns what to give them."""
     if isinstance(view, Iterated):
-        return _watched(call, view.iterator, asynchronous=view.asynchronous)
+        return _watched(call, view.iterator, view.asynchronous)
     if isinstance(view, InPlace):
         _watch_in_place(call, view)
         return view.stream
@@ -31,14 +32,16 @@ def watch(call: LLMCall, view: InPlace | Iterated | Held) -> Any:
     return view.holder
 
 
-def _watched(call: LLMCall, iterator: Any, *, asynchronous: bool) -> Any:
-    generator = _chunks_async(call, iterator) if asynchronous else _chunks(call, iterator)
+def _watched(call: LLMCall, iterator: Any, asynchronous: bool, ended: Callable[[], None] | None = None) -> Any:
+    generator = _chunks_async(call, iterator, ended) if asynchronous else _chunks(call, iterator, ended)
     # a generator that is dropped before its first step runs no code of its own
     weakref.finalize(generator, call.streamed)
+    if ended is not None:
+        weakref.finalize(generator, ended)
     return generator
 
 
-def _chunks(call: LLMCall, iterator: Iterator[Any]) -> Iterator[Any]:
+def _chunks(call: LLMCall, iterator: Iterator[Any], ended: Callable[[], None] | None) -> Iterator[Any]:
     try:
         while True:
             token, call.reading = attach(call.context), True
@@ -58,9 +61,13 @@ def _chunks(call: LLMCall, iterator: Iterator[Any]) -> Iterator[Any]:
     finally:
         call.streamed()
         _close(iterator)
+        if ended is not None:
+            ended()
 
 
-async def _chunks_async(call: LLMCall, iterator: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _chunks_async(
+    call: LLMCall, iterator: AsyncIterator[Any], ended: Callable[[], None] | None
+) -> AsyncIterator[Any]:
     try:
         while True:
             token, call.reading = attach(call.context), True
@@ -82,6 +89,11 @@ async def _chunks_async(call: LLMCall, iterator: AsyncIterator[Any]) -> AsyncIte
         aclose = getattr(iterator, "aclose", None)
         if aclose is not None:
             await aclose()
+        if ended is not None:
+            ended()
+
+
+_OURS = (_chunks.__code__, _chunks_async.__code__)
 
 
 def _close(iterator: Any) -> None:
@@ -93,35 +105,56 @@ def _close(iterator: Any) -> None:
 def _watch_in_place(call: LLMCall, view: InPlace) -> None:
     stream = view.stream
     iterator = getattr(stream, view.iterator)
-    setattr(stream, view.iterator, _watched(call, iterator, asynchronous=view.asynchronous))
-    for name in view.close:
-        _shadow(stream, name, call.left)
-        if view.transport is not None:
-            _shadow(view.transport, name, call.left)
+    if getattr(iterator, "gi_code", getattr(iterator, "ag_code", None)) in _OURS:
+        return  # a held response gives the same stream each time it is asked
+    ended = _watch_close(call, stream, view)
+    setattr(stream, view.iterator, _watched(call, iterator, view.asynchronous, ended))
     weakref.finalize(stream, call.streamed)
 
 
 def _watch_held(call: LLMCall, view: Held) -> None:
+    holder = view.holder
     for name in view.read:
-        _shadow_reader(call, view.holder, name)
+        _shadow_reader(call, holder, name)
+    weakref.finalize(holder, call.streamed)
+    if (ended := _watch_close(call, holder, view)) is not None:
+        weakref.finalize(holder, ended)
+
+
+def _watch_close(call: LLMCall, owner: Any, view: InPlace | Held) -> Callable[[], None] | None:
+    """See the stream closed; gives what undoes that, to be called when nobody can read it any more.
+
+    Where there is a transport it is enough, and better: the caller's object must not become part of a reference cycle
+    (dropping it closes the connection at once), and a weak reference to it is gone when a cycle that it is part of is
+    collected, which is when generators inside that cycle close the transport.
+    """
+    if view.transport is None:
+        for name in view.close:
+            _shadow(weakref.ref(owner), owner, name, call.left)
+        return None
+    transport = view.transport
     for name in view.close:
-        _shadow(view.holder, name, call.left)
-    weakref.finalize(view.holder, call.streamed)
+        _shadow(lambda: transport, transport, name, call.left)
+    return functools.partial(_unshadow, transport, view.close)
 
 
-def _shadow(owner: Any, name: str, after: Callable[[], None]) -> None:
-    """Let the method *name* of *owner* call *after* when it is done. The owner is not kept alive by it."""
+def _unshadow(owner: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        vars(owner).pop(name, None)
+
+
+def _shadow(get: Callable[[], Any], owner: Any, name: str, after: Callable[[], None]) -> None:
+    """Let the method *name* of *owner* call *after* when it is done; *get* gives the owner when it is called."""
     method = getattr(type(owner), name, None)
     if method is None:
         return
-    reference = weakref.ref(owner)
 
     if _is_coroutine_function(method):
 
         @functools.wraps(method)
         async def shadow(*args: Any, **kwargs: Any) -> Any:
             try:
-                return await method(reference(), *args, **kwargs)
+                return await method(get(), *args, **kwargs)
             finally:
                 after()
     else:
@@ -129,7 +162,7 @@ def _shadow(owner: Any, name: str, after: Callable[[], None]) -> None:
         @functools.wraps(method)
         def shadow(*args: Any, **kwargs: Any) -> Any:
             try:
-                return method(reference(), *args, **kwargs)
+                return method(get(), *args, **kwargs)
             finally:
                 after()
 
@@ -147,14 +180,28 @@ def _shadow_reader(call: LLMCall, holder: Any, name: str) -> None:
 
         @functools.wraps(method)
         async def shadow(*args: Any, **kwargs: Any) -> Any:
-            return _seen(call, await method(reference(), *args, **kwargs))
+            with _reading(call):
+                value = await method(reference(), *args, **kwargs)
+            return _seen(call, value)
     else:
 
         @functools.wraps(method)
         def shadow(*args: Any, **kwargs: Any) -> Any:
-            return _seen(call, method(reference(), *args, **kwargs))
+            with _reading(call):
+                value = method(reference(), *args, **kwargs)
+            return _seen(call, value)
 
     setattr(holder, name, shadow)
+
+
+@contextmanager
+def _reading(call: LLMCall) -> Iterator[None]:
+    """Reading a body to its end closes the transport, which is not the caller leaving. May be nested."""
+    before, call.reading = call.reading, True
+    try:
+        yield
+    finally:
+        call.reading = before
 
 
 def _seen(call: LLMCall, value: Any) -> Any:
@@ -162,7 +209,7 @@ def _seen(call: LLMCall, value: Any) -> Any:
         view = call.view(value)
         if isinstance(view, (InPlace, Iterated)):
             return watch(call, view)
-        call.returned(value)
+        call.returned(view.payload if isinstance(view, Whole) else None)
     except Exception:
         internal_error("reading a response that the caller holds")
     return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -17,7 +16,6 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from otel_tools import semconv as names
-from otel_tools.errors import internal_error
 from otel_tools.policy.circuit import Transition
 from otel_tools.policy.pipeline import PipelineView
 from otel_tools.version import __version__
@@ -91,12 +89,18 @@ class Telemetry:
 
     # --- spans --------------------------------------------------------------------------------------------------
     def start_span(
-        self, name: str, kind: SpanKind, attributes: Attributes, start_time: int, remote: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        start_time: int,
+        remote: Mapping[str, Any] | None = None,
     ) -> Span:
-        """A span below the current one, or below the *remote* one where there is no current one."""
-        parent = None
-        if remote is not None and not trace.get_current_span().get_span_context().is_valid:
-            parent = propagate.extract({key: str(value) for key, value in remote.items()})
+        """A span below the *remote* one if there is one, else below the current one.
+
+        A server's task often carries the context of whatever request came first; what came with this one goes before.
+        """
+        parent = _remote_parent(remote) if remote else None
         return self._tracer.start_span(name, parent, kind, attributes, start_time=start_time)
 
     # --- metrics ------------------------------------------------------------------------------------------------
@@ -106,9 +110,7 @@ class Telemetry:
         """Record *value* on a histogram; *context* carries the span that becomes the exemplar."""
         self._instruments[metric.name].record(value, attributes, context)
 
-    def add(
-        self, metric: names.Metric, value: float, attributes: Attributes, context: Context | None = None
-    ) -> None:
+    def add(self, metric: names.Metric, value: float, attributes: Attributes, context: Context | None = None) -> None:
         """Add *value* to a counter."""
         self._instruments[metric.name](value, attributes, context)
 
@@ -186,6 +188,12 @@ class Telemetry:
         )
 
 
+def _remote_parent(headers: Mapping[str, Any]) -> Context | None:
+    context = propagate.extract({key: str(value) for key, value in headers.items()})
+    found = trace.get_current_span(context).get_span_context()
+    return context if found.is_valid and found.is_remote else None
+
+
 def set_error(span: Span, error_type: str) -> None:
     """Mark a span as failed. No description: the text of an exception may hold what must not leave the process."""
     span.set_attribute(names.ERROR_TYPE, error_type)
@@ -220,75 +228,12 @@ def foreign_span() -> tuple[Span, str, Mapping[str, Any]] | None:
     return span, scope.name, getattr(span, "attributes", None) or {}
 
 
-class AdoptedSpan(Span):
-    """What a library's own tracing gets instead of a span of its own, inside a call that already has ours.
-
-    Its attributes land on our span; name, status, exceptions and end are ours to decide.
-    """
-
-    def __init__(self, span: Span, attributes: Mapping[str, Any] | None) -> None:
-        self._span = span
-        self.set_attributes(dict(attributes or {}))
-
-    def set_attribute(self, key: str, value: Any) -> None:
-        if key not in _OURS and self._span.is_recording():
-            self._span.set_attribute(key, value)
-
-    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        for key, value in attributes.items():
-            self.set_attribute(key, value)
-
-    def get_span_context(self) -> trace.SpanContext:
-        return self._span.get_span_context()
-
-    def is_recording(self) -> bool:
-        return self._span.is_recording()
-
-    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
-        pass
-
-    def update_name(self, name: str) -> None:
-        pass
-
-    def set_status(self, status: Any, description: str | None = None) -> None:
-        pass
-
-    def record_exception(
-        self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
-    ) -> None:
-        pass
-
-    def end(self, end_time: int | None = None) -> None:
-        pass
+def stand_in() -> Span:
+    """A span that records nothing, and in whose place its children have the current one as parent."""
+    return trace.NonRecordingSpan(trace.get_current_span().get_span_context())
 
 
-_OURS = frozenset({names.OPERATION_NAME, names.PROVIDER_NAME, names.TOOL_NAME, names.AGENT_NAME, names.ERROR_TYPE})
-
-
-class AdoptingTracer(trace.Tracer):
-    """A library's own tracer, except that *claim* may give our span for the one it wants to start."""
-
-    def __init__(self, tracer: trace.Tracer, claim: Callable[[str, Mapping[str, Any]], Span | None]) -> None:
-        self._tracer = tracer
-        self._claim = claim
-
-    def _adopted(self, name: str, attributes: Mapping[str, Any] | None) -> AdoptedSpan | None:
-        try:
-            span = self._claim(name, attributes or {})
-            return None if span is None else AdoptedSpan(span, attributes)
-        except Exception:
-            internal_error("taking the place of a native span")
-            return None
-
-    def start_span(self, name: str, *args: Any, **kwargs: Any) -> Span:
-        adopted = self._adopted(name, kwargs.get("attributes"))
-        return self._tracer.start_span(name, *args, **kwargs) if adopted is None else adopted
-
-    @contextmanager
-    def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Iterator[Span]:
-        adopted = self._adopted(name, kwargs.get("attributes"))
-        if adopted is None:
-            with self._tracer.start_as_current_span(name, *args, **kwargs) as span:
-                yield span
-        else:
-            yield adopted
+def unseen_span() -> Span:
+    """Stands for a span that another instrumentor makes but that cannot be reached: what is below it goes below the
+    current one, and nothing is written to it."""
+    return trace.NonRecordingSpan(trace.get_current_span().get_span_context())

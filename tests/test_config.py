@@ -286,16 +286,6 @@ def test_an_unknown_capture_mode_warns_and_captures_nothing(tmp_path, caplog):
     ]
 
 
-def test_where_content_goes():
-    """Each capture mode says whether content goes on spans and on events."""
-    assert [(mode.on_spans, mode.on_events) for mode in Capture] == [
-        (False, False),
-        (True, False),
-        (False, True),
-        (True, True),
-    ]
-
-
 def test_a_wrong_configuration_is_logged_once_and_the_defaults_apply(tmp_path, caplog):
     """The program must start, and must not be told again and again."""
     path = write(tmp_path, "mode: 3")
@@ -305,10 +295,19 @@ def test_a_wrong_configuration_is_logged_once_and_the_defaults_apply(tmp_path, c
 
     assert caplog.messages == [
         (
-            "otel-tools ignores its configuration and goes on with the defaults: "
+            "otel-tools ignores its file and variables, and goes on with the defaults: "
             f"{path}, line 1: mode: must be observe or enforce, not 3"
         )
     ]
+
+
+def test_what_code_gives_is_kept_beside_a_wrong_file_and_must_be_right_itself(tmp_path):
+    """A wrong file does not take the program's own settings away; wrong settings in code are raised there."""
+    write(tmp_path, "mode: 4")
+
+    assert load_or_default({}, tmp_path, {"content_limit": 7}) == Settings(content_limit=7)
+    with pytest.raises(ConfigError, match="settings given in code: mode: must be observe or enforce, not 5"):
+        load_or_default({}, tmp_path, {"mode": 5})
 
 
 def test_prices_of_private_models(tmp_path):

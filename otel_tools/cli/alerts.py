@@ -189,20 +189,18 @@ def _error_ratios(alert: Alert, state: State, now: float) -> Iterator[tuple[str,
 
 @dataclass(slots=True)
 class AlertLog:
-    """The alerts that fired since the start, each at its gravest.
+    """The alerts that fired since the start.
 
     Attributes:
-        worst: Alert name and subject -> the firing of the gravest severity with the greatest value.
+        last: Alert name and subject -> how it fired last.
         firing: Which of them fire now.
     """
 
-    worst: dict[tuple[str, str], Firing] = field(default_factory=dict)
+    last: dict[tuple[str, str], Firing] = field(default_factory=dict)
     firing: set[tuple[str, str]] = field(default_factory=set)
 
     def update(self, state: State) -> None:
         """Evaluate all alerts now."""
-        self.firing.clear()
-        for fire in evaluate(state):
-            key = (fire.alert.name, fire.subject)
-            self.firing.add(key)
-            self.worst[key] = min(fire, self.worst.get(key, fire), key=lambda each: (each.alert.severity, -each.value))
+        now = {(fire.alert.name, fire.subject): fire for fire in evaluate(state)}
+        self.firing = set(now)
+        self.last.update(now)

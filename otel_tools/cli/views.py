@@ -18,7 +18,8 @@ from otel_tools.cli.rows import NO_SESSION, Session, Tool, Transition
 from otel_tools.cli.state import State
 from otel_tools.policy.outcome import Outcome
 
-_WIDE = 100
+WIDE = 100
+"""Columns from which on there is room for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Section:
         if not self._rows:
             yield Text("  " + self._empty, "dim")
             return
-        columns = [column for column in self._columns if options.max_width >= _WIDE or not column.wide]
+        columns = [column for column in self._columns if options.max_width >= WIDE or not column.wide]
         table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False, padding=(0, 1))
         for column in columns:
             justify: Literal["left", "right"] = "right" if column.right else "left"
@@ -86,7 +87,7 @@ def sessions(rows: Sequence[Session]) -> Section:
         Column("out", lambda row: f"{row.output_tokens:,}", right=True),
         Column("Cost", _cost, right=True),
         Column("Duration", lambda row: text.seconds(row.duration), right=True),
-        Column("Tool trouble", _trouble, wide=True),
+        Column("Tool trouble", trouble, wide=True),
     ]
     note = f"of {next(iter(agents))}" if len(agents) == 1 else ""
     return Section("Sessions", columns, rows, note, "none yet")
@@ -98,7 +99,8 @@ def _cost(row: Session) -> Text:
     return Text(text.usd(row.cost))
 
 
-def _trouble(row: Session) -> Text:
+def trouble(row: Session) -> Text:
+    """What its tools ended with, other than ok."""
     return text.words({outcome: count for outcome, count in row.outcomes.items() if outcome != Outcome.OK})
 
 
@@ -160,7 +162,7 @@ def circuits(changes: Sequence[Transition]) -> Section:
 # --- alerts ---------------------------------------------------------------------------------------------------------
 def alerts(log: AlertLog, state: State) -> Section:
     """What fires, and what fired before."""
-    rows = sorted(log.worst.items(), key=lambda item: (item[0] not in log.firing, item[1].alert.severity, item[0]))
+    rows = sorted(log.last.items(), key=lambda item: (item[0] not in log.firing, item[1].alert.severity, item[0]))
     columns = [
         Column("Severity", lambda item: text.word(item[1].alert.severity)),
         Column("Alert", lambda item: Text(item[1].alert.name.removeprefix("OtelTools"), "bold")),

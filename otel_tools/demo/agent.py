@@ -149,3 +149,7 @@ def main() -> None:
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(reply), flush=True)
+
+
+if __name__ == "__main__":
+    main()

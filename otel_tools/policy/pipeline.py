@@ -23,6 +23,11 @@ MAX_WORKERS: Final = 16
 _PROBE_MARGIN: Final = 1.0
 """Seconds that a probe's lease outlasts the call's own timeout."""
 
+_DETAILS: Final = {
+    CircuitState.HALF_OPEN: "its probe is still running",
+    CircuitState.FORCED_OPEN: "an operator opened it",
+}
+
 
 class Attempt:
     """An admitted call; hand it back with `Pipeline.settle`.
@@ -161,8 +166,10 @@ class Pipeline:
     def _rejected(self, attempt: Attempt, rejection: Rejection) -> Attempt | Refusal:
         if self.mode is Mode.ENFORCE or rejection.state is CircuitState.FORCED_OPEN:
             self._running.discard(attempt)
-            detail = f"circuit {rejection.state}"
-            return Refusal(self.name, Outcome.CIRCUIT_OPEN, rejection.retry_after, detail=detail, state=rejection.state)
+            state = rejection.state
+            return Refusal(
+                self.name, Outcome.CIRCUIT_OPEN, rejection.retry_after, detail=_DETAILS.get(state, ""), state=state
+            )
         attempt.would_refuse = Outcome.CIRCUIT_OPEN
         return attempt
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from otel_tools import semconv as names
 from otel_tools.model import AgentRequest
 from otel_tools.recordings.base import Ending, Recording

@@ -15,7 +15,7 @@ from otel_tools import semconv as names
 from otel_tools.model import Request, Response, ToolRequest
 from otel_tools.policy.outcome import Outcome, Verdict
 from otel_tools.sessions import Session
-from otel_tools.telemetry import Attributes, Telemetry, foreign_span, set_error, with_span
+from otel_tools.telemetry import Attributes, Telemetry, foreign_span, set_error, unseen_span, with_span
 
 R = TypeVar("R", bound=Request)
 
@@ -86,6 +86,10 @@ class Recording(Generic[R]):
                 self.owns_span, self.owns_metrics = False, not owner.owns_metrics
                 span.set_attributes(attributes)
                 return span
+        hidden = coexistence.hidden_owner(self.operation)
+        if hidden is not None:
+            self.owns_span, self.owns_metrics = False, not hidden.owns_metrics
+            return unseen_span()
         name = f"{self.operation} {self.label}" if self.label else self.operation
         remote = self.request.remote if isinstance(self.request, ToolRequest) else None
         return self.telemetry.start_span(name, self.kind, attributes, self._start_time, remote)

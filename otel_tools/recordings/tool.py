@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from opentelemetry.trace import SpanKind
+
 from otel_tools import capture
 from otel_tools import semconv as names
 from otel_tools.model import ToolRequest, ToolResponse
@@ -26,6 +28,10 @@ class ToolRecording(Recording[ToolRequest]):
         self._tool: Attributes = {names.TOOL_NAME: telemetry.tool_label(request.name)}
         self._running = False
         super().__init__(telemetry, request, session, extra)
+
+    @property
+    def kind(self) -> SpanKind:  # type: ignore[override]  # a read-only property stands for the attribute
+        return SpanKind.INTERNAL if self.request.remote is None else SpanKind.SERVER
 
     @property
     def label(self) -> str | None:  # type: ignore[override]  # a read-only property stands for the attribute
@@ -111,7 +117,9 @@ class ToolRecording(Recording[ToolRequest]):
             return
         content: dict[str, Any] = {}
         if self.request.arguments is not None:
-            content[names.TOOL_CALL_ARGUMENTS] = capture.shortened(dict(self.request.arguments), telemetry.content_limit)
+            content[names.TOOL_CALL_ARGUMENTS] = capture.shortened(
+                dict(self.request.arguments), telemetry.content_limit
+            )
         if response is not None and ending.outcome is Outcome.OK:
             content[names.TOOL_CALL_RESULT] = capture.shortened(response.result, telemetry.content_limit)
         if telemetry.content_on_span:

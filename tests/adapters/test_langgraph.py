@@ -1,4 +1,4 @@
-"""LangGraph runs, LangChain's `create_agent` among them: a session, its LLM calls and its tool calls, however it is run."""
+"""LangGraph runs, LangChain's `create_agent` among them: a session with its LLM and tool calls, however it is run."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ SYNC_RUNS: dict[str, Callable[[Any], Any]] = {
 }
 ASYNC_RUNS: dict[str, Callable[[Any], Any]] = {
     "ainvoke": lambda agent: agent.ainvoke(QUESTION, CONFIG),
-    "astream": lambda agent: _astream(agent),
+    "astream": _astream,
     "astream-modes": lambda agent: _astream(agent, stream_mode=["updates", "debug"]),
     "astream_events": _astream_events,
 }

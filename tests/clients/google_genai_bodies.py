@@ -55,8 +55,8 @@ EMBEDDINGS = {
 }
 VERTEX_EMBEDDINGS = {
     "predictions": [
-        {"embeddings": {"values": [0.1, 0.2], "statistics": {"token_count": 3, "truncated": False}}},
-        {"embeddings": {"values": [0.3, 0.4], "statistics": {"token_count": 4, "truncated": False}}},
+        {"embeddings": {"values": [0.1, 0.2, 0.3], "statistics": {"token_count": 3, "truncated": False}}},
+        {"embeddings": {"values": [0.4, 0.5, 0.6], "statistics": {"token_count": 4, "truncated": False}}},
     ]
 }
 

@@ -56,6 +56,11 @@ def is_own_span(name: str, attributes: Mapping[str, Any]) -> bool:
     return name.startswith("anthropic.") and attributes.get("gen_ai.operation.name") in _OPERATIONS
 
 
+def is_around_a_tool(name: str, attributes: Mapping[str, Any]) -> bool:
+    """Whether the tool runner starts this span to call a tool in it, which is a call of ours."""
+    return name.partition(" ")[0].endswith("tool_use") and "anthropic.session.id" not in attributes
+
+
 def _target(path: str, shape: Shape) -> Target:
     return Target(module="anthropic._base_client", path=path, shape=shape, request=read_request, view=stainless.view)
 
@@ -67,5 +72,13 @@ ADAPTER = Adapter(
         _target("SyncAPIClient.request", Shape.SYNC),
         _target("AsyncAPIClient.request", Shape.ASYNC),
     ),
-    natives=(Native(module="anthropic._base_client", path="BaseClient._tracer", adopt=is_own_span, since="2.0"),),
+    natives=(
+        Native(
+            module="anthropic._base_client",
+            path="BaseClient._tracer",
+            adopt=is_own_span,
+            precedes=is_around_a_tool,
+            since="2.0",
+        ),
+    ),
 )

@@ -36,7 +36,7 @@ def _function(call: Invocation) -> ToolRequest:
         name,
         "google-genai",
         call_id=_call_id(name, arguments),
-        description=(inspect.getdoc(function) or "").partition("\n")[0] or None,
+        description=(inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ") or None,
         arguments=arguments,
     )
 
@@ -54,25 +54,17 @@ def _result(value: Any) -> ToolResponse:
     return ToolResponse(result=value)
 
 
-def _error(error: BaseException) -> ToolResponse | None:
-    """Read what the function raised; `FunctionInvocationError` is only around it."""
-    kind = type(error).__name__
+def _error(error: BaseException) -> ToolResponse | BaseException | None:
+    """What the function raised (`FunctionInvocationError` is only around it), unless the arguments do not fit it."""
+    kind, cause = type(error).__name__, error.__context__
     if kind == "UnknownFunctionCallArgumentError":
         return ToolResponse(Outcome.ERROR, neutral=True)
-    cause = error.__cause__ or error.__context__
     if kind != "FunctionInvocationError" or cause is None:
         return None
-    return ToolResponse(Outcome.ERROR, neutral=_is_binding_error(cause), error_type=_qualified_name(type(cause)))
-
-
-def _is_binding_error(cause: BaseException) -> bool:
-    """Whether the function was not even entered, as the arguments do not fit its signature."""
-    traceback = cause.__traceback__
-    return isinstance(cause, TypeError) and traceback is not None and traceback.tb_next is None
-
-
-def _qualified_name(kind: type) -> str:
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    entered = cause.__traceback__ is not None and cause.__traceback__.tb_next is not None
+    if isinstance(cause, TypeError) and not entered:
+        return ToolResponse(Outcome.ERROR, neutral=True, error_type="TypeError")
+    return cause
 
 
 def _value(_call: Invocation, _request: ToolRequest, value: Any, **_error: bool) -> Any:

@@ -21,7 +21,7 @@ def _request(call: Invocation) -> ToolRequest:
         description=tool.description,
         arguments=call.argument(0, "arguments"),
         fields=_fields(context),
-        remote=_meta(context),
+        remote=None if context is None else _meta(context),
     )
 
 
@@ -37,16 +37,16 @@ def _fields(context: Any) -> dict[str, Any]:
     request_id = getattr(context, "request_id", None)
     return {
         "mcp_method": METHOD if context else None,
-        "mcp_protocol_version": getattr(context, "protocol_version", None),
+        "mcp_protocol_version": getattr(context, "protocol_version", headers.get("mcp-protocol-version")),
         "mcp_request_id": None if request_id is None else str(request_id),
         "mcp_session_id": headers.get("mcp-session-id"),
         "network_transport": "tcp" if headers else None,
     }
 
 
-def _meta(context: Any) -> Mapping[str, Any] | None:
+def _meta(context: Any) -> Mapping[str, Any]:
     meta = getattr(context, "meta", None)
-    return meta if isinstance(meta, Mapping) else getattr(meta, "model_extra", None)  # 2.x, 1.x
+    return (meta if isinstance(meta, Mapping) else getattr(meta, "model_extra", None)) or {}  # 2.x, 1.x
 
 
 def _error(error: BaseException) -> ToolResponse | None:
@@ -55,7 +55,7 @@ def _error(error: BaseException) -> ToolResponse | None:
         return response
     # pydantic names the model that the SDK builds from the function's parameters
     bad_arguments = str(getattr(error.__cause__, "title", "")).endswith("Arguments")
-    return ToolResponse(Outcome.TOOL_ERROR, neutral=bad_arguments)
+    return ToolResponse(Outcome.TOOL_ERROR, neutral=bad_arguments, error_type=Outcome.TOOL_ERROR.value)
 
 
 def _fallback(call: Invocation, _request: ToolRequest, text: str, *, error: bool = False) -> Any:

@@ -83,10 +83,8 @@ class GenerateContentChunks:
 
         A stream that breaks off looks complete to the client, so this is what tells.
         """
-        return self.read(final=all(choice.finish_reason for choice in self._choices.values()) and self._ended(complete))
-
-    def _ended(self, complete: bool) -> bool:
-        return complete or self._blocked or bool(self._choices)
+        reasons = [choice.finish_reason for choice in self._choices.values()]
+        return self.read(final=all(reasons) if reasons else complete or self._blocked)
 
     def read(self, *, final: bool) -> LLMResponse:
         """What has arrived, with *final* token counts or not. A candidate cut short has the finish reason `error`."""

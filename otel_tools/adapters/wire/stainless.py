@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from otel_tools.model import Held, InPlace, Invocation, Later, View, Whole
+from otel_tools.model import Held, InPlace, Invocation, Iterated, Later, View, Whole
 
 _RAW_RESPONSE_HEADER = "x-stainless-raw-response"
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-_READS = ("parse", "json", "text", "read")
+_READS = ("parse", "json", "text", "read", "iter_lines", "iter_text", "iter_bytes")
 
 
 # --- what a call asks for -------------------------------------------------------------------------------------------
@@ -67,13 +67,15 @@ def view(value: Any) -> View:
         return InPlace(value, asynchronous=hasattr(kind, "__anext__"), transport=getattr(value, "response", None))
     if hasattr(kind, "http_request"):
         return _raw_view(value)
+    if isinstance(value, Generator | AsyncGenerator):  # the lines or bytes of a response read while it arrives
+        return Iterated(value, asynchronous=isinstance(value, AsyncGenerator))
     return Whole(_decoded(value) if isinstance(value, bytes | str) else value)
 
 
 def _raw_view(response: Any) -> View:
     asynchronous = inspect.iscoroutinefunction(response.parse)
     if response.http_request.headers.get(_RAW_RESPONSE_HEADER) == "stream":
-        return Held(response, read=_READS, asynchronous=asynchronous)
+        return Held(response, read=_READS, asynchronous=asynchronous, transport=response.http_response)
     if _runs_user_code(response):
         return Whole(_decoded(response.http_response.content))
     return Later(response.parse) if asynchronous else view(response.parse())

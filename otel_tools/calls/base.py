@@ -1,0 +1,272 @@
+"""One call, whatever its shape: admission, recording, and the one ending that everything else follows from.
+
+`Call` is the common part; `LLMCall`, `ToolCall` and `AgentCall` differ in what policy says to them and in what the
+caller may get instead. The drivers in `engine.py` run the library's own method and tell the call what came of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from otel_tools import semconv as names
+from otel_tools.errors import CallRefused, internal_error
+from otel_tools.model import (
+    Invocation,
+    Request,
+    Response,
+    Target,
+    ToolRequest,
+    ToolResponse,
+    View,
+    Whole,
+)
+from otel_tools.policy.classify import classify
+from otel_tools.policy.limits import Reservation
+from otel_tools.policy.outcome import Outcome, Verdict
+from otel_tools.policy.pipeline import Attempt, Pipeline
+from otel_tools.policy.refusal import Refusal
+from otel_tools.recordings import Ending, Recording
+from otel_tools.sessions import Session, current_session
+from otel_tools.telemetry import Attributes, trace_headers
+
+if TYPE_CHECKING:
+    from otel_tools.engine import Engine
+
+_KEY: Final = otel_context.create_key("otel_tools.call")
+RAISE: Final = object()
+"""What `Call.failed` gives when there is nothing to return instead: the error goes on to the caller."""
+
+R = TypeVar("R", bound=Request)
+
+
+def current_call() -> Call[Any] | None:
+    """The call of ours that the running code is in, if any."""
+    call = otel_context.get_value(_KEY)
+    return call if isinstance(call, Call) else None
+
+
+def error_type(error: BaseException) -> str:
+    """The exception's qualified name, built-ins without their module."""
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+class Call(Generic[R]):
+    """One call of ours: open it, run the library's method in its `context`, end it exactly once."""
+
+    recording: Recording[R]
+    context: Context
+
+    def __init__(self, engine: Engine, target: Target, invocation: Invocation, request: R) -> None:
+        self.engine = engine
+        self.target = target
+        self.invocation = invocation
+        self.request: R = request
+        self.session: Session | None = current_session()
+        self.pipeline: Pipeline | None = None
+        self.attempt: Attempt | None = None
+        self.refusal: CallRefused | None = None
+        self.handled: BaseException | None = None
+        self._reservation: Reservation | None = None
+        self._open = [True]
+
+    # --- before -------------------------------------------------------------------------------------------------
+    def open(self) -> None:
+        """Ask policy, then start the span."""
+        admission = self._admit()
+        try:
+            self.recording = self._record(self._policy_attributes(admission))
+            self.context = otel_context.set_value(_KEY, self, self.recording.context)
+            if self.refusal is None:
+                self._admitted()
+        except BaseException:
+            self._release()
+            if self.pipeline is not None and self.attempt is not None:
+                self.pipeline.settle(self.attempt, Verdict.NEUTRAL)
+            raise
+
+    def _admit(self) -> Attempt | Refusal | None:
+        """What policy says. Sets `refusal` or `attempt`."""
+        if self.pipeline is None:
+            return None
+        admission = self.pipeline.admit(worker=self._runs_in_worker())
+        if isinstance(admission, Refusal):
+            self.refusal = admission.error()
+            self._release()
+        else:
+            self.attempt = admission
+        return admission
+
+    def _release(self) -> None:
+        if self.session is not None and self._reservation is not None:
+            self.session.budget.release(self._reservation)
+
+    def _reserve(self, kind: Literal["llm", "tool"]) -> Refusal | None:
+        """Reserve the call in the session's limits; a refusal if one of them is used up."""
+        if self.session is None:
+            return None
+        reserved = self.session.reserve(kind, self.request.name if isinstance(self.request, ToolRequest) else "the LLM")
+        if isinstance(reserved, Refusal):
+            self.refusal = reserved.error()
+            return reserved
+        self._reservation = reserved
+        return None
+
+    def _runs_in_worker(self) -> bool:
+        return False
+
+    def _record(self, extra: Attributes) -> Recording[R]:
+        raise NotImplementedError  # pragma: no cover - each kind has its own
+
+    def _admitted(self) -> None:
+        """The library's own method is about to run."""
+
+    def _policy_attributes(self, admission: Attempt | Refusal | None) -> Attributes:
+        if admission is None:
+            return {}
+        attributes: Attributes = {names.CIRCUIT_STATE: admission.state}
+        if isinstance(admission, Attempt):
+            if admission.probe:
+                attributes[names.CIRCUIT_PROBE] = True
+            if admission.limit is not None:
+                attributes[names.TIMEOUT_LIMIT] = admission.limit
+            if admission.would_refuse is not None:
+                attributes[names.CIRCUIT_WOULD_REFUSE] = admission.would_refuse.value
+        return attributes
+
+    @property
+    def timeout(self) -> float | None:
+        """The deadline to enforce, in seconds."""
+        return self.attempt.timeout if self.attempt is not None else None
+
+    def prepared(self) -> Invocation:
+        """The invocation to run, with the trace context added where the library does not do it itself."""
+        if self.target.propagate is not None:
+            try:
+                return self.target.propagate(self.invocation, trace_headers(self.context))
+            except Exception:
+                internal_error("adding the trace context to a call")
+        return self.invocation
+
+    def view(self, value: Any) -> View:
+        """How to read the value that the library returned."""
+        return Whole(value) if self.target.view is None else self.target.view(value)
+
+    def item(self, item: Any) -> None:
+        """Take in an item of a generator-shaped call."""
+
+    def came_back(self, error: BaseException | None, seconds: float) -> None:
+        """Work that was abandoned at its deadline is done at last."""
+
+    # --- after --------------------------------------------------------------------------------------------------
+    def failed(self, error: BaseException) -> Any:
+        """End the call with *error*; gives the value to return instead, or `RAISE`."""
+        try:
+            ending = self._ending(error)
+        except Exception:
+            internal_error("reading an error")
+            ending = Ending(Outcome.ERROR, Verdict.FAILURE, error, error_type(error))
+        return self._replaced(ending)
+
+    def timed_out(self, *, still_running: bool = False) -> Any:
+        """End the call at its deadline; gives the value to return instead, or `RAISE`."""
+        return self._replaced(Ending(Outcome.TIMEOUT, Verdict.FAILURE, still_running=still_running))
+
+    def _replaced(self, ending: Ending) -> Any:
+        value = RAISE
+        try:
+            value = self._replacement(ending)
+        except Exception:
+            internal_error("building a fallback")
+        self.end(ending)
+        return value
+
+    def returned(self, payload: Any) -> None:
+        """End the call with the value it returned."""
+        ending = Ending()
+        try:
+            ending.response = self._read(payload)
+            self._judge(ending)
+            if self.handled is not None:
+                self._as_handled(ending, self.handled)
+        except Exception:
+            internal_error("reading a response")
+        self.end(ending)
+
+    def _as_handled(self, ending: Ending, error: BaseException) -> None:
+        """The framework turned *error* into the data that was returned."""
+        read = self._ending(error)
+        ending.outcome, ending.verdict, ending.retry_after = read.outcome, read.verdict, read.retry_after
+        ending.error_type = read.error_type
+        if read.outcome is Outcome.ERROR:
+            ending.outcome, ending.error_type = Outcome.TOOL_ERROR, None
+
+    def closed(self) -> None:
+        """End the call because its caller left early: cancelled, no failure."""
+        self.end(Ending(Outcome.CANCELLED, Verdict.NEUTRAL))
+
+    def end(self, ending: Ending) -> None:
+        """Settle with policy and write everything down; only the first ending counts."""
+        try:
+            self._open.pop()  # atomic: of two threads that end a call, one wins
+        except IndexError:
+            return
+        try:
+            self._settle(ending)
+            self.engine.write_transitions(self.context)
+        except Exception:
+            internal_error("settling a call with policy")
+        try:
+            self._account(ending)
+            self.recording.close(ending)
+        except Exception:
+            internal_error("recording a call")
+
+    def _settle(self, ending: Ending) -> None:
+        if self.pipeline is not None and self.attempt is not None:
+            self.pipeline.settle(self.attempt, ending.verdict, ending.retry_after, still_running=ending.still_running)
+            limit = self.attempt.limit
+            if limit is not None and ending.outcome is Outcome.OK and self.recording.elapsed() > limit:
+                ending.late = True
+
+    def _account(self, ending: Ending) -> None:
+        """Count the call in its session."""
+
+    # --- reading ------------------------------------------------------------------------------------------------
+    def _ending(self, error: BaseException) -> Ending:
+        if error is self.refusal:
+            outcome = Outcome(self.refusal.reason)
+            return Ending(outcome, Verdict.NEUTRAL, error, None, self.refusal.retry_after, self.refusal.detail)
+        ending = self._classified(error)
+        if ending.outcome is Outcome.ERROR and self.target.error is not None:
+            read = self.target.error(error)
+            if isinstance(read, BaseException):
+                return self._classified(read)
+            self._refine(ending, read)
+        return ending
+
+    def _classified(self, error: BaseException) -> Ending:
+        outcome, verdict, retry_after = classify(error, self.target.control_flow)
+        return Ending(outcome, verdict, error, error_type(error), retry_after)
+
+    @staticmethod
+    def _refine(ending: Ending, read: ToolResponse | None) -> None:
+        if read is not None:
+            ending.response = read
+            ending.outcome = read.outcome
+            ending.error_type = read.error_type or ending.error_type
+            if read.neutral:
+                ending.verdict = Verdict.NEUTRAL
+
+    def _read(self, payload: Any) -> Response | None:
+        return self.target.response(payload) if self.target.response is not None else None
+
+    def _judge(self, ending: Ending) -> None:
+        """Let the response change the ending (an error returned as data)."""
+
+    def _replacement(self, ending: Ending) -> Any:
+        """What the caller gets instead of the error."""
+        return RAISE

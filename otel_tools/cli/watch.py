@@ -1,0 +1,146 @@
+"""`otel-tools watch`: an OTLP receiver with a live view of what arrives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from typing import Final
+
+import click
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from otel_tools.cli import views
+from otel_tools.cli.alerts import WINDOWS, AlertLog
+from otel_tools.cli.receiver import Receiver
+from otel_tools.cli.rows import RUNNING
+from otel_tools.cli.state import State
+from otel_tools.cli.tree import TraceTree
+
+_PIPE_WIDTH = 110
+_NO_METRICS = "Tools and alerts need metrics; programs send them once a minute (OTEL_METRIC_EXPORT_INTERVAL, in ms)."
+_OVERHEAD = 4
+"""Lines of a section beside its rows: title, headers, rule and a blank line."""
+_MOST: Final = {"alerts": 6, "tools": 10, "sessions": 10, "trace": 14, "circuits": 6}
+"""Section -> rows at most, in the order in which they get room."""
+
+
+def console() -> Console:
+    """The console of the command: plain text and a sensible width where the output is no terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a test may put something else there
+    piped = not sys.stdout.isatty() and not os.environ.get("COLUMNS")
+    return Console(highlight=False, width=_PIPE_WIDTH if piped else None)
+
+
+class Dashboard:
+    """Everything at a glance.
+
+    Args:
+        state: What was received.
+        receiver: Where it came in.
+        log: The alerts, evaluated whenever it is drawn.
+        whole: Show all rows instead of what fits the terminal's height.
+    """
+
+    def __init__(self, state: State, receiver: Receiver, log: AlertLog, *, whole: bool = False) -> None:
+        self._state = state
+        self._receiver = receiver
+        self._log = log
+        self._whole = whole
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        self._log.update(self._state)
+        yield self._header()
+        yield ""
+        if not self._state.received:
+            yield self._hint()
+            return
+        height = 10_000 if self._whole else (options.height or console.height)
+        for section in self._sections(height - 2):
+            yield section
+            yield ""
+
+    def _header(self) -> Text:
+        receiver, received = self._receiver, self._state.received
+        heard = ", ".join(f"{received[what]:,} {what}" for what in ("spans", "data points", "log records"))
+        processes = len(self._state.sources())
+        return Text.assemble(
+            ("otel-tools watch", "bold"),
+            f"  OTLP on {receiver.host}, gRPC {receiver.grpc_port}, HTTP {receiver.http_port}",
+            (f"  {heard} from {processes} process{'es' if processes != 1 else ''}" if received else "", "dim"),
+        )
+
+    def _hint(self) -> Text:
+        receiver = self._receiver
+        endpoint = f"http://{receiver.host}:{receiver.grpc_port}"
+        return Text.assemble(
+            "Nothing has arrived yet. Start your agent in another terminal:\n\n",
+            (f"  export OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} OTEL_METRIC_EXPORT_INTERVAL=2000\n", "bold"),
+            ("  opentelemetry-instrument python your_agent.py\n\n", "bold"),
+            ("Ctrl-C ends this.", "dim"),
+        )
+
+    def _sections(self, height: int) -> list[RenderableType]:
+        state = self._state
+        sessions, tools, changes = state.sessions(), state.tools(), state.transitions()
+        latest = next((row for row in reversed(sessions) if row.outcome != RUNNING), None)
+        trace = state.trace(latest.trace_id) if latest else None
+        wanted = {
+            "alerts": len(self._log.last),
+            "tools": len(tools),
+            "sessions": len(sessions),
+            "trace": len(trace.spans) if trace else 0,
+            "circuits": len(changes),
+        }
+        rows = wanted if self._whole else shares(height, wanted)
+        sections: list[RenderableType | None] = [
+            views.sessions(sessions[-rows["sessions"] :]) if rows["sessions"] else None,
+            Group(Text("Latest trace", "bold"), TraceTree(trace, rows["trace"])) if trace and rows["trace"] else None,
+            views.tools(tools[: rows["tools"]]) if rows["tools"] else None if tools else Text(_NO_METRICS, "dim"),
+            views.circuits(changes[-rows["circuits"] :]) if rows["circuits"] else None,
+            views.alerts(self._log, state) if rows["alerts"] else None,
+        ]
+        return [section for section in sections if section is not None]
+
+
+def shares(height: int, wanted: dict[str, int]) -> dict[str, int]:
+    """How many rows of each section fit into *height* lines, the more important sections first."""
+    rows = dict.fromkeys(wanted, 0)
+    for section, most in _MOST.items():
+        room = height - _OVERHEAD
+        if wanted[section] and room > 0:
+            rows[section] = min(wanted[section], most, room)
+            height -= rows[section] + _OVERHEAD
+    return rows
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--grpc-port", default=4317, show_default=True, help="Port for OTLP over gRPC; 0 takes a free one.")
+@click.option("--http-port", default=4318, show_default=True, help="Port for OTLP over HTTP; 0 takes a free one.")
+@click.option("--once", type=float, metavar="SECONDS", help="Receive that long, print what arrived, and end.")
+def command(host: str, grpc_port: int, http_port: int, once: float | None) -> None:
+    """Receive OTLP on this machine and show sessions, tools, circuits and alerts live.
+
+    Your agent's telemetry arrives here when it exports to OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317, which is
+    the default. Nothing is stored or sent on. Ctrl-C ends it and leaves the last view on the terminal.
+    """
+    state, log, screen = State(WINDOWS), AlertLog(), console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with Receiver(state.add, host, grpc_port, http_port) as receiver, contextlib.suppress(KeyboardInterrupt):
+        if once is not None or not screen.is_terminal:
+            threading.Event().wait(once)
+        else:
+            _live(screen, Dashboard(state, receiver, log))
+    screen.print(Dashboard(state, receiver, log, whole=True))
+
+
+def _live(screen: Console, dashboard: Dashboard) -> None:
+    with Live(dashboard, console=screen, screen=True, refresh_per_second=2):
+        threading.Event().wait()

@@ -1,0 +1,344 @@
+"""The circuit breaker under threads, forks, faulty listeners and operators."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from otel_tools import errors
+from otel_tools.policy import Circuit, CircuitBreaker, CircuitState, Permit, Rejection, Transition, Verdict
+from tests.policy.tools import Clock, at_once, held, in_child
+
+SUCCESS, FAILURE, NEUTRAL = Verdict.SUCCESS, Verdict.FAILURE, Verdict.NEUTRAL
+
+
+def breaker(clock: Clock | None = None, listener: Any = None, **settings: Any) -> CircuitBreaker:
+    """A breaker without jitter that opens for 60 s."""
+    circuit = Circuit(jitter=0.0, **settings)
+    return CircuitBreaker("search", circuit, clock=clock or Clock(), random=lambda: 0.0, listener=listener)
+
+
+def fail(breaker: CircuitBreaker, times: int = 1) -> None:
+    for _ in range(times):
+        permit = breaker.acquire()
+        assert isinstance(permit, Permit)
+        breaker.record(permit, FAILURE)
+
+
+def half_open(clock: Clock, **settings: Any) -> CircuitBreaker:
+    """A breaker that would admit a probe now."""
+    opened = breaker(clock, **settings)
+    fail(opened, 3)
+    clock.tick(60)
+    return opened
+
+
+@pytest.mark.usefixtures("_many_switches")
+def test_one_probe_among_many_threads() -> None:
+    """Of 16 threads at a half-open circuit exactly one probes, 150 times over (properties 4 and 11)."""
+    clock = Clock()
+    circuit = half_open(clock, max_reset_after=60.0)
+    for _ in range(150):
+        answers = at_once(16, lambda _: circuit.acquire())
+        probes = [answer for answer in answers if isinstance(answer, Permit)]
+        assert [probe.probe for probe in probes] == [True]
+        assert {answer.state for answer in answers if isinstance(answer, Rejection)} == {"half_open"}
+        circuit.record(probes[0], FAILURE)
+        assert circuit.view().state == "open"
+        clock.tick(60)
+
+
+@pytest.mark.usefixtures("_many_switches")
+def test_no_failure_is_lost() -> None:
+    """Failures of 8 threads are all counted, and the circuit opens once, exactly at the threshold (properties 3, 15)."""
+    log: list[Transition] = []
+    circuit = breaker(listener=log.append, failures=8 * 200)
+    permits = [[circuit.acquire() for _ in range(200)] for _ in range(8)]
+    last = permits[0].pop()
+    at_once(8, lambda number: [circuit.record(permit, FAILURE) for permit in permits[number]])
+    assert (circuit.view().state, circuit.view().failures) == ("closed", 1599)
+    circuit.record(last, FAILURE)
+    assert log == [Transition("search", CircuitState.CLOSED, CircuitState.OPEN, "threshold", 60.0, 1)]
+
+
+@pytest.mark.usefixtures("_many_switches")
+def test_events_of_many_threads_are_a_path() -> None:
+    """Whatever threads do at once, the transitions in order of their sequence follow one another (property 15)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append, failures=1, lease=5.0)
+
+    def use(number: int) -> None:
+        for step in range(200):
+            answer = circuit.acquire()
+            clock.tick(1.0)
+            if isinstance(answer, Permit):
+                circuit.record(answer, list(Verdict)[(number + step) % 3])
+
+    assert at_once(8, use) == [None] * 8
+    log.sort(key=lambda transition: transition.sequence)
+    assert [transition.sequence for transition in log] == list(range(1, len(log) + 1))
+    assert ["closed", *(transition.to for transition in log[:-1])] == [transition.from_ for transition in log]
+    assert {transition.to for transition in log} == {"open", "half_open", "closed"}
+
+
+def test_cancelled_probe_frees_its_slot() -> None:
+    """After a neutral probe the very next call may probe, and no transition is told of (properties 5 and 6)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append)
+    fail(circuit, 3)
+    clock.tick(60)
+    for _ in range(3):
+        probe = circuit.acquire()
+        assert isinstance(probe, Permit)
+        assert isinstance(circuit.acquire(), Rejection)
+        circuit.record(probe, NEUTRAL)
+        assert (circuit.view().state, circuit.view().probe_in_flight) == ("half_open", False)
+    assert [(transition.to, transition.reason) for transition in log] == [
+        ("open", "threshold"),
+        ("half_open", "expired"),
+    ]
+
+
+def test_lost_probe_expires() -> None:
+    """A probe that never returns holds its slot for the lease; its late success closes nothing (properties 6 and 7)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append, lease=7.0)
+    fail(circuit, 3)
+    clock.tick(60)
+    lost = circuit.acquire()
+    clock.tick(6.0)
+    rejection = circuit.acquire()
+    assert isinstance(rejection, Rejection)
+    assert (rejection.state, rejection.retry_after) == ("half_open", 1.0)
+    clock.tick(1.0)
+    probe = circuit.acquire()
+    circuit.record(lost, SUCCESS)
+    assert circuit.view().probe_in_flight
+    circuit.record(probe, FAILURE)
+    circuit.record(lost, SUCCESS)
+    assert (circuit.view().state, circuit.view().reopens) == ("open", 1)
+    assert [transition.reason for transition in log] == ["threshold", "expired", "probe_lost", "probe_failure"]
+
+
+def test_late_results_change_nothing() -> None:
+    """Results of calls from before the circuit opened neither close it nor move its deadline (properties 7 and 8)."""
+    clock = Clock()
+    circuit = breaker(clock)
+    late = [circuit.acquire() for _ in range(4)]
+    fail(circuit, 3)
+    clock.tick(10)
+    circuit.record(late[0], SUCCESS)
+    circuit.record(late[1], FAILURE, retry_after=400)
+    assert (circuit.view().state, circuit.view().retry_after) == ("open", 50)
+    clock.tick(50)
+    probe = circuit.acquire()
+    circuit.record(late[2], FAILURE)
+    assert circuit.view().probe_in_flight
+    circuit.record(probe, SUCCESS)
+    circuit.record(late[3], FAILURE)
+    assert (circuit.view().state, circuit.view().failures) == ("closed", 0)
+
+
+def test_a_permit_counts_once() -> None:
+    """Reporting a call twice, also with another verdict, changes nothing (property 9)."""
+    circuit = breaker()
+    permit = circuit.acquire()
+    for verdict in (FAILURE, FAILURE, SUCCESS, FAILURE):
+        circuit.record(permit, verdict)
+    assert circuit.view().failures == 1
+    good = circuit.acquire()
+    circuit.record(good, NEUTRAL)
+    circuit.record(good, SUCCESS)
+    circuit.record(good, FAILURE)
+    assert circuit.view().failures == 1
+
+
+def test_neutral_hides_no_outage() -> None:
+    """Arguments the model got wrong, between failures, neither count nor reset the count (property 3)."""
+    circuit = breaker()
+    for verdict in (FAILURE, NEUTRAL, FAILURE, NEUTRAL, NEUTRAL, FAILURE):
+        permit = circuit.acquire()
+        circuit.record(permit, verdict)
+    assert circuit.view().state == "open"
+
+
+def test_reopening_backs_off() -> None:
+    """Each failed probe doubles the open time, up to the cap; a success starts over (property 5)."""
+    clock = Clock()
+    circuit = breaker(clock, max_reset_after=200.0)
+    fail(circuit, 3)
+    waits = []
+    for _ in range(5):
+        waits.append(circuit.view().retry_after)
+        clock.tick(waits[-1] or 0)
+        fail(circuit)
+    assert waits == [60, 120, 200, 200, 200]
+    clock.tick(200)
+    circuit.record(circuit.acquire(), SUCCESS)
+    fail(circuit, 3)
+    assert (circuit.view().retry_after, circuit.view().reopens) == (60, 0)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(5.0, 5.0), (1e9, 480.0), (0.0, 0.0), (float("nan"), 0.0)])
+def test_the_dependency_says_when(asked: float, waits: float) -> None:
+    """A failure with `Retry-After` opens at once for that long, up to the cap; nonsense is ignored (property 3)."""
+    log: list[Transition] = []
+    circuit = breaker(listener=log.append)
+    circuit.record(circuit.acquire(), FAILURE, retry_after=asked)
+    assert circuit.view().retry_after == waits
+    assert [(one.reason, one.retry_after) for one in log] == ([("retry_after", waits)] if waits else [])
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 0.999])
+def test_jitter_is_drawn_once_per_opening(draw: float) -> None:
+    """The open time lies in [d, d (1 + jitter)] and is the same for everyone who asks (property 13)."""
+    draws: list[float] = []
+    circuit = CircuitBreaker("search", Circuit(jitter=0.2), clock=Clock(), random=lambda: draws.append(draw) or draw)
+    fail(circuit, 3)
+    answers = {circuit.acquire().retry_after for _ in range(5)}
+    assert (answers, draws) == ({circuit.view().retry_after}, [draw])
+    assert answers.pop() == pytest.approx(60 * (1 + 0.2 * draw))
+
+
+def test_an_operator_goes_first() -> None:
+    """A forced-open circuit admits nothing, a disabled breaker everything, whatever the calls say (property 12)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append)
+    running = circuit.acquire()
+    circuit.disable("too touchy", "ann", 100)
+    fail(circuit, 10)
+    assert circuit.view().state == "disabled"
+    circuit.force_open("incident 7", "bob", 30)
+    circuit.disable("too touchy", "ann", 50)
+    circuit.record(running, SUCCESS)
+    rejection = circuit.acquire()
+    assert isinstance(rejection, Rejection)
+    assert (rejection.state, rejection.retry_after) == ("forced_open", 30)
+    override = circuit.view().override
+    assert override is not None
+    assert (override.reason, override.actor, override.expires_after) == ("incident 7", "bob", 30)
+    clock.tick(30)
+    assert isinstance(circuit.acquire(), Permit)
+    assert circuit.view().state == "disabled"
+    clock.tick(20)
+    assert circuit.view().state == "closed"
+    fail(circuit, 3)
+    assert [(one.from_, one.to, one.reason, one.retry_after) for one in log] == [
+        ("closed", "disabled", "manual", None),
+        ("disabled", "forced_open", "manual", 30),
+        ("forced_open", "disabled", "expired", None),
+        ("disabled", "closed", "expired", None),
+        ("closed", "open", "threshold", 60),
+    ]
+
+
+def test_an_override_without_an_end_is_lifted_by_hand() -> None:
+    """Nothing tells when a circuit forced open for good admits again, and `reset` does it (property 12)."""
+    clock = Clock()
+    circuit = breaker(clock)
+    circuit.force_open("incident 7", "bob")
+    clock.tick(1e9)
+    rejection = circuit.acquire()
+    assert isinstance(rejection, Rejection)
+    assert rejection.retry_after is None
+    circuit.reset()
+    assert isinstance(circuit.acquire(), Permit)
+    assert circuit.view().override is None
+
+
+def test_reading_changes_nothing() -> None:
+    """A view shows an open circuit whose time is over as half-open, takes no probe, and tells nobody (property 1)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append)
+    fail(circuit, 3)
+    opened = circuit.view()
+    clock.tick(61)
+    view = circuit.view()
+    assert (opened.state, view.state, view.retry_after, view.probe_in_flight) == ("open", "half_open", 0.0, False)
+    assert view.since == pytest.approx(opened.since - 1, abs=5)  # wall time of the end of the open time
+    assert len(log) == 1
+    probe = circuit.acquire()
+    assert isinstance(probe, Permit)
+    assert probe.probe
+
+
+def test_keys_are_independent() -> None:
+    """What happens to one circuit leaves another one's view as it was (property 14)."""
+    clock = Clock()
+    one, other = breaker(clock), breaker(clock)
+    before = other.view()
+    fail(one, 3)
+    assert (other.view().state, other.view().failures) == (before.state, before.failures)
+    assert isinstance(other.acquire(), Permit)
+
+
+def test_a_faulty_listener_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener that raises, or calls the breaker, gets neither in the way nor into a deadlock (property 19)."""
+    monkeypatch.setattr(errors, "raise_internal_errors", False)
+    states = []
+
+    def listener(transition: Transition) -> None:
+        states.append((transition.to, circuit.view().state))
+        circuit.acquire()
+        if transition.to == "open":
+            circuit.disable("by the listener", "listener")
+        raise RuntimeError("exporter is down")
+
+    circuit = breaker(listener=listener)
+    fail(circuit, 3)
+    assert states == [("open", "open"), ("disabled", "disabled")]
+
+
+def test_a_blocking_listener_blocks_nobody_else() -> None:
+    """While a listener hangs, other threads use the breaker: it is called outside the lock (property 19)."""
+    entered, release = threading.Event(), threading.Event()
+
+    def listener(_: Transition) -> None:
+        entered.set()
+        assert release.wait(20)
+
+    circuit = breaker(listener=listener)
+    permits = [circuit.acquire() for _ in range(3)]
+    opener = threading.Thread(target=lambda: [circuit.record(permit, FAILURE) for permit in permits])
+    opener.start()
+    assert entered.wait(20)
+    rejection = circuit.acquire()
+    release.set()
+    opener.join()
+    assert isinstance(rejection, Rejection)
+
+
+def test_a_finaliser_may_report_in_the_middle_of_a_report() -> None:
+    """The garbage collector may end a call while this thread holds the lock: no deadlock, one opening (property 19)."""
+    clock, log = Clock(), []
+    circuit = CircuitBreaker(
+        "search", Circuit(failures=1, jitter=0), clock=clock, listener=log.append, random=lambda: 0
+    )
+    permits = [circuit.acquire(), circuit.acquire()]
+
+    def reentrant() -> float:  # called under the lock, as a finaliser may be
+        if len(permits) > 1:
+            circuit.record(permits.pop(), FAILURE)
+        return clock.now
+
+    circuit._clock = reentrant
+    circuit.record(permits[0], FAILURE)
+    assert [(transition.from_, transition.to) for transition in log] == [("closed", "open")]
+
+
+def test_fork_while_another_thread_holds_the_lock() -> None:
+    """A child forked at the worst moment can go on calling, in every state (property 18)."""
+    clock = Clock()
+    circuit = half_open(clock)
+
+    def use() -> bool:
+        probe = circuit.acquire()
+        assert isinstance(probe, Permit)
+        circuit.record(probe, SUCCESS)
+        return circuit.view().state == "closed"
+
+    with held(circuit._lock):
+        assert in_child(use)
+    assert circuit.view().state == "half_open"

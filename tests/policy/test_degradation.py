@@ -1,0 +1,103 @@
+"""What a model is told when a tool gave nothing."""
+
+from __future__ import annotations
+
+import json
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_tools.policy import FAILED, REFUSED, note, structured_error
+
+REASONS = sorted(FAILED | REFUSED)
+
+
+def test_a_refusal_in_full() -> None:
+    """The whole structured error of an optional tool whose circuit is open (property 20)."""
+    assert structured_error("search", "circuit_open", retry_after=33.2) == {
+        "is_error": True,
+        "error": {
+            "type": "tool_unavailable",
+            "reason": "circuit_open",
+            "tool": "search",
+            "retryable": True,
+            "retry_after_s": 60,
+            "attempted": False,
+            "outcome": "not_attempted",
+            "critical": False,
+            "message": "search is temporarily unavailable. Do not call it again in this turn. "
+            "Continue without it and tell the user that its results are missing.",
+        },
+    }
+
+
+def test_a_timeout_may_have_happened() -> None:
+    """After a timeout nobody knows whether the call took effect: it is not to be repeated (property 20)."""
+    error = structured_error("send_payment", "timeout", critical=True, timeout=2.5)["error"]
+    assert (error["type"], error["outcome"], error["attempted"], error["retryable"]) == (
+        "tool_timeout",
+        "unknown",
+        True,
+        False,
+    )
+    assert error["message"] == (
+        "send_payment did not finish within 2.5 s. Do not repeat it. "
+        "Tell the user that its result is unknown and that it may have taken effect."
+    )
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("critical", [False, True])
+def test_every_reason(reason: str, critical: bool) -> None:
+    """Every outcome that policy can replace has its words, says if it was tried and what to tell the user (20)."""
+    error = structured_error("search", reason, critical=critical)["error"]
+    assert (error["reason"], error["critical"], error["retry_after_s"]) == (reason, critical, None)
+    assert error["attempted"] == (reason in FAILED)
+    expected = {"timeout": "unknown"} | dict.fromkeys(REFUSED, "not_attempted")
+    assert error["outcome"] == expected.get(reason, "failed")
+    assert "the user" in error["message"]
+    assert "{" not in error["message"]
+
+
+@pytest.mark.parametrize("reason", ["disabled", "budget_exceeded"])
+def test_controls_are_not_worked_round(reason: str) -> None:
+    """What an operator or a limit stopped is not to be retried, nor to be had in another way (property 20)."""
+    error = structured_error("search", reason)["error"]
+    hints = ("instead", "another", "alternative", "continue", "try", "without")
+    assert not any(hint in error["message"].lower() for hint in hints)
+    assert error["retryable"] is False
+
+
+@given(
+    st.sampled_from(REASONS),
+    st.text(max_size=20),
+    st.none() | st.floats(0, 1e6) | st.just(inf),
+    st.booleans(),
+    st.none() | st.floats(0.001, 1e4),
+)
+def test_bytes_are_stable(
+    reason: str, tool: str, retry_after: float | None, critical: bool, timeout: float | None
+) -> None:
+    """Valid JSON, the same bytes within a step, and never less time than there is to wait (property 20)."""
+    text = note(tool, reason, retry_after=retry_after, critical=critical, timeout=timeout)
+    error = json.loads(text)["error"]
+    assert json.loads(text)["is_error"] is True
+    assert error["tool"] == tool
+    rounded = error["retry_after_s"]
+    if retry_after is None or retry_after == inf:
+        assert rounded is None
+    else:
+        below = {5: -1, 15: 5, 60: 15}.get(rounded, rounded - 60)
+        assert below < retry_after <= rounded
+        assert note(tool, reason, retry_after=rounded, critical=critical, timeout=timeout) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rounded"),
+    [(0, 5), (5, 5), (5.01, 15), (15, 15), (15.01, 60), (60, 60), (60.01, 120), (480, 480), (481, 540)],
+)
+def test_steps(seconds: float, rounded: int) -> None:
+    """Times to wait are rounded up to a few values, so that the prompt cache holds (property 20)."""
+    assert structured_error("search", "circuit_open", retry_after=seconds)["error"]["retry_after_s"] == rounded

@@ -1,0 +1,218 @@
+"""Agent runs: nesting, threads and tasks, limits, how they end, and what never becomes a metric label."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import otel_tools
+from otel_tools import BudgetExceeded, Limits
+
+
+@otel_tools.tool
+def search(query):
+    """Search."""
+    return query
+
+
+@otel_tools.tool
+def fail():
+    raise ValueError("secret")
+
+
+def session_span(spans, name="support"):
+    return next(span for span in spans if span["name"] == f"invoke_agent {name}")
+
+
+def test_block(otel):
+    """A session is one span over its calls, one set of totals, and is counted once."""
+    with otel_tools.session("support", conversation_id="c-1", user_id="u-1") as run:
+        search("a")
+        with pytest.raises(ValueError, match="secret"):
+            fail()
+        assert otel_tools.current_session() is run
+    assert otel_tools.current_session() is None
+    assert (run.totals.tool_calls, run.totals.tool_errors, run.outcome) == (2, 1, "completed")
+    assert session_span(otel.spans) == {
+        "name": "invoke_agent support",
+        "kind": "INTERNAL",
+        "status": "UNSET",
+        "parent": None,
+        "events": [],
+        "attributes": {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": "support",
+            "gen_ai.conversation.id": "c-1",
+            "user.id": "u-1",
+            "otel_tools.outcome": "ok",
+            "otel_tools.session.outcome": "completed",
+            "otel_tools.session.cost.usd": 0.0,
+            "otel_tools.session.input_tokens": 0,
+            "otel_tools.session.output_tokens": 0,
+            "otel_tools.session.inference_calls": 0,
+            "otel_tools.session.tool_calls": 2,
+            "otel_tools.session.tool_errors": 1,
+        },
+    }
+    assert {span["parent"] for span in otel.spans if "tool" in span["name"]} == {"invoke_agent support"}
+    assert all(span["attributes"]["gen_ai.conversation.id"] == "c-1" for span in otel.spans)
+    agent = {"gen_ai.agent.name": "support"}
+    assert otel.points("otel_tools.sessions") == [
+        {"attributes": {**agent, "otel_tools.session.outcome": "completed"}, "value": 1}
+    ]
+    assert otel.points("gen_ai.invoke_agent.tool_calls") == [{"attributes": agent, "count": 1, "sum": 2}]
+    labels = [point["attributes"] for points in otel.metrics.values() for point in points]
+    assert not any({"c-1", "u-1"} & {str(value) for value in label.values()} for label in labels)
+    record = otel.logs[-1]
+    assert record["event"] == "otel_tools.session"
+    assert record["attributes"]["user.id"] == "u-1"
+
+
+def test_nested_sessions_roll_up(otel):
+    """A sub-agent is a part of the session: its calls count in both, the session is counted once."""
+    with otel_tools.session("outer", conversation_id="c") as outer:
+        search("a")
+        with otel_tools.session("inner") as inner:
+            search("b")
+            assert inner.conversation_id == "c"
+    assert (outer.totals.tool_calls, inner.totals.tool_calls) == (2, 1)
+    assert [point["attributes"] for point in otel.points("otel_tools.sessions")] == [
+        {"gen_ai.agent.name": "outer", "otel_tools.session.outcome": "completed"}
+    ]
+    tool_calls = {p["attributes"]["gen_ai.agent.name"]: p["sum"] for p in otel.points("gen_ai.invoke_agent.tool_calls")}
+    assert tool_calls == {"outer": 1, "inner": 1}  # those of sub-agents excluded
+    assert session_span(otel.spans, "inner")["parent"] == "invoke_agent outer"
+
+
+async def test_async_block_and_tasks(otel):
+    """Tools in tasks, `to_thread` and `gather` find their session and parent span."""
+
+    @otel_tools.tool
+    async def look_up(query):
+        await asyncio.sleep(0)
+        return query
+
+    async with otel_tools.session("support") as run:
+        await asyncio.gather(*(look_up(str(n)) for n in range(4)), asyncio.to_thread(search, "x"))
+        await asyncio.get_running_loop().run_in_executor(None, search, "y")
+    assert run.totals.tool_calls == 6
+    tools = [span for span in otel.spans if span["name"].startswith("execute_tool")]
+    assert {span["parent"] for span in tools} == {"invoke_agent support"}
+
+
+def test_thread_pool(otel):
+    """Eight tools in a thread pool all belong to the session."""
+    with otel_tools.session("support") as run, ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(search, "abcdefgh")) == list("abcdefgh")
+        thread = threading.Thread(target=search, args=("i",))
+        thread.start()
+        thread.join()
+    assert run.totals.tool_calls == 9
+    assert [span["parent"] for span in otel.spans[:-1]] == ["invoke_agent support"] * 9
+
+
+@pytest.mark.parametrize("shape", ["bare", "named"])
+def test_decorator(otel, shape):
+    """A decorated function is a session a call; its arguments give conversation and user."""
+
+    def run_session(question, session_id=None, user_id=None):
+        return search(question)
+
+    decorate = otel_tools.session if shape == "bare" else otel_tools.session("support")
+    assert decorate(run_session)("q", session_id=7, user_id="u") == "q"
+    name = "run_session" if shape == "bare" else "support"
+    span = session_span(otel.spans, name)
+    assert span["attributes"]["gen_ai.conversation.id"] == "7"
+    assert span["attributes"]["user.id"] == "u"
+
+
+async def test_async_decorator_and_generators(otel):
+    """Async functions and generators can be sessions, too."""
+
+    @otel_tools.session("support")
+    async def run():
+        return search("q")
+
+    @otel_tools.session("stream")
+    async def stream():
+        yield search("a")
+        yield search("b")
+
+    assert await run() == "q"
+    assert [item async for item in stream()] == ["a", "b"]
+    parents = [span["parent"] for span in otel.spans if span["name"] == "execute_tool search"]
+    assert parents == ["invoke_agent support", "invoke_agent stream", "invoke_agent stream"]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "status"),
+    [
+        (ValueError("x"), "error", "ERROR"),
+        (KeyboardInterrupt(), "cancelled", "UNSET"),
+        (asyncio.CancelledError(), "cancelled", "UNSET"),
+    ],
+)
+def test_how_it_ends(otel, error, outcome, status):
+    """An exception ends the session as error, a cancellation as cancelled."""
+    with pytest.raises(type(error)), otel_tools.session("support") as run:
+        raise error
+    assert run.outcome == outcome
+    assert otel.span()["status"] == status
+    assert otel.points("otel_tools.sessions")[0]["attributes"]["otel_tools.session.outcome"] == outcome
+
+
+def test_limit(otel):
+    """A call beyond the session's limit is refused before it is made; nested sessions share the limit."""
+    limits = Limits(max_tool_calls=3)
+    with otel_tools.session("support", limits=limits) as run:
+        search("a")
+        with otel_tools.session("inner"):
+            search("b")
+            search("c")
+            with pytest.raises(BudgetExceeded, match="max_tool_calls of 3"):
+                search("d")
+    assert run.outcome == "budget_exceeded"
+    span = otel.spans[3]
+    assert span["attributes"]["otel_tools.outcome"] == "budget_exceeded"
+    assert otel.points("otel_tools.sessions")[0]["attributes"]["otel_tools.session.outcome"] == "budget_exceeded"
+
+
+def test_configured_limits_need_enforce_mode(recorder):
+    """Limits of the configuration refuse nothing while the process only observes."""
+    for mode, refused in (("observe", False), ("enforce", True)):
+        recorder.instrument(mode=mode, sessions={"max_tool_calls": 1})
+        with otel_tools.session("support"):
+            search("a")
+            if refused:
+                with pytest.raises(BudgetExceeded):
+                    search("b")
+            else:
+                search("b")
+    recorder.uninstrument()
+
+
+async def test_block_left_in_another_task(otel):
+    """A generator with a session in it, finalised in another task, complains of nothing and leaves no context."""
+
+    async def stream():
+        with otel_tools.session("support"):
+            yield 1
+            yield 2
+
+    items = stream()
+    assert await anext(items) == 1
+    await asyncio.create_task(items.aclose())
+    assert otel.span()["attributes"]["otel_tools.session.outcome"] == "cancelled"
+
+
+def test_reused_manager(otel):
+    """One manager can be entered again, also inside itself."""
+    manager = otel_tools.session("support")
+    with manager as one, manager as two:
+        assert two.parent is one
+    with manager as three:
+        assert three.parent is None
+    assert len(otel.spans) == 3
