@@ -108,11 +108,13 @@ class _Hidden(NamedTuple):
     Args:
         scope: The name of its tracer, and of its package.
         frames: Functions of this package are on the call stack then and only then.
+        owns_metrics: As in `Foreign`.
         hook: What it wraps, where *frames* is not its own package.
     """
 
     scope: str
     frames: str
+    owns_metrics: bool
     hook: str | None = None
 
 
@@ -120,14 +122,18 @@ _CALLBACKS: Final = "langchain_core.callbacks.base:BaseCallbackManager.__init__"
 
 _HIDDEN: Final = (
     # starts a span without making it current
-    _Hidden("opentelemetry.instrumentation.anthropic", "opentelemetry.instrumentation.anthropic"),
-    # starts the span when the response is there
-    _Hidden("opentelemetry.instrumentation.openai", "opentelemetry.instrumentation.openai.v1.responses_wrappers"),
+    _Hidden("opentelemetry.instrumentation.anthropic", "opentelemetry.instrumentation.anthropic", owns_metrics=True),
+    # starts the span when the response is there, and measures nothing
+    _Hidden(
+        "opentelemetry.instrumentation.openai",
+        "opentelemetry.instrumentation.openai.v1.responses_wrappers",
+        owns_metrics=False,
+    ),
     # `messages.stream()` only; its other spans are current
-    _Hidden("openinference.instrumentation.anthropic", "openinference.instrumentation.anthropic"),
+    _Hidden("openinference.instrumentation.anthropic", "openinference.instrumentation.anthropic", owns_metrics=False),
     # callbacks of a chat model
-    _Hidden("opentelemetry.instrumentation.langchain", "langchain_core.language_models", _CALLBACKS),
-    _Hidden("openinference.instrumentation.langchain", "langchain_core.language_models", _CALLBACKS),
+    _Hidden("opentelemetry.instrumentation.langchain", "langchain_core.language_models", True, _CALLBACKS),
+    _Hidden("openinference.instrumentation.langchain", "langchain_core.language_models", False, _CALLBACKS),
 )
 _FRAMES: Final = 40
 
@@ -149,7 +155,7 @@ def hidden_owner(operation: str) -> Foreign | None:
     for module in _stack():
         for hidden in present:
             if _within(module, hidden.frames):
-                return Foreign(hidden.scope, _counts(hidden.scope, operation))
+                return Foreign(hidden.scope, hidden.owns_metrics)
     return None
 
 

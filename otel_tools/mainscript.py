@@ -19,7 +19,7 @@ import logging
 import sys
 import zipimport
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
@@ -104,9 +104,10 @@ def _flag_with_value(flags: str) -> tuple[str, str]:
 
 
 # --- replacing ------------------------------------------------------------------------------------------------------
-def rebind() -> None:
+def rebind(module: str = "__main__") -> None:
     """Replace what is wanted and has come into being; the main program calls this between its statements."""
-    _rebind_in(sys.modules["__main__"])
+    if module in sys.modules:
+        _rebind_in(sys.modules[module])
 
 
 def _rebind_in(module: ModuleType) -> None:
@@ -198,8 +199,8 @@ def _is_preamble(statement: ast.stmt) -> bool:
 
 
 def _rebinding(statement: ast.stmt) -> ast.stmt:
-    """A call of `rebind` that needs no name in the program's namespace, at the place of *statement*."""
-    call = ast.parse(f"__import__({__name__!r}, fromlist=('rebind',)).rebind()").body[0]
+    """A call of `rebind` that adds no name to the program's namespace, at the place of *statement*."""
+    call = ast.parse(f"__import__({__name__!r}, fromlist=('rebind',)).rebind(__name__)").body[0]
     for node in ast.walk(call):
         ast.copy_location(node, statement)
     return call
@@ -268,7 +269,7 @@ def _hide_our_frames(path: str) -> None:
 
 # --- python -m module -----------------------------------------------------------------------------------------------
 class _ModuleFinder:
-    """Finds the main module as the other finders do, and gives its loader our code."""
+    """Finds the main module as Python does, and gives its loader our code."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -276,19 +277,20 @@ class _ModuleFinder:
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name not in {self._name, f"{self._name}.__main__"}:
             return None
-        others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
-        spec = next((found for found in others if found is not None), None)
-        if spec is not None and spec.submodule_search_locations is None:  # else runpy goes on to its `__main__`
-            sys.meta_path.remove(self)
-            loader: Any = spec.loader
-            loader.get_code = functools.partial(_module_code, loader, loader.get_code)  # of this one loader object
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.submodule_search_locations is not None:
+            return None  # a package: runpy goes on to its `__main__`
+        sys.meta_path.remove(self)
+        loader: Any = spec.loader
+        loader.get_code = functools.partial(_module_code, loader, loader.get_code)  # of this one loader object
         return spec
 
 
 def _module_code(loader: Any, original: Callable[[str], CodeType], name: str) -> CodeType:
     try:
         return _compile(loader.get_source(name), loader.get_filename(name))
-    except Exception as error:
-        if not isinstance(error, SyntaxError):  # the original says so itself
-            internal_error("compiling the main module")
-        return original(name)
+    except SyntaxError:
+        pass  # the original says so itself
+    except Exception:
+        internal_error("compiling the main module")
+    return original(name)

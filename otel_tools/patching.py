@@ -6,15 +6,11 @@ asks the patcher that is active at that time.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import logging
-import pkgutil
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from types import ModuleType
 from typing import Any, Literal
 
@@ -25,14 +21,13 @@ from otel_tools.adoption import AdoptingTracer
 from otel_tools.calls import current_call
 from otel_tools.engine import Engine
 from otel_tools.errors import internal_error
+from otel_tools.finding import Source, library_version, older, sources, within
 from otel_tools.model import Adapter, Native, Target
 from otel_tools.telemetry import stand_in
 
 _logger = logging.getLogger("otel_tools")
 
 Status = Literal["waiting", "patched", "native", "skipped", "not needed"]
-_ENTRY_POINTS = "otel_tools.adapters"
-_FOLDERS = ("llm", "tools", "agents")
 
 
 @dataclass(slots=True)
@@ -60,33 +55,45 @@ class Patcher:
 
     Args:
         engine: What the patched methods are driven by.
-        adapters: What to patch, by default everything there is.
+        found: Where the adapters come from, by default all there are.
         disabled: Libraries to leave alone.
     """
 
     def __init__(
-        self, engine: Engine, adapters: Iterable[Adapter] | None = None, disabled: frozenset[str] = frozenset()
+        self, engine: Engine, found: Iterable[Source] | None = None, disabled: frozenset[str] = frozenset()
     ) -> None:
+        self.places: list[Place] = []
         self._engine = engine
+        self._disabled = disabled
+        self._sources = list(sources() if found is None else found)
         self._live = True
         self._undo: list[Callable[[], None]] = []
-        self.places = [
-            Place(adapter, target)
-            for adapter in (find_adapters() if adapters is None else adapters)
-            if adapter.library not in disabled
-            for target in (*adapter.targets, *adapter.natives)
-        ]
 
     def apply(self) -> None:
         """Patch what is imported already, and the rest when it is imported."""
-        for module in dict.fromkeys(place.target.module for place in self.places):
-            _when_imported(module, self)
+        for source in tuple(self._sources):
+            for package in source.packages:
+                when_imported(package, self._undo, partial(self._load, source))
+
+    def load_all(self) -> None:
+        """Load the adapters of libraries that are not imported, too, so that *places* is complete."""
+        for source in tuple(self._sources):
+            self._load(source)
+
+    def _load(self, source: Source, _package: ModuleType | None = None) -> None:
+        if not self._live or source not in self._sources:
+            return
+        self._sources.remove(source)
+        adapter = source.load()
+        if adapter is None or adapter.library in self._disabled:
+            return
+        targets = (*adapter.targets, *adapter.natives)
+        self.places += [Place(adapter, target) for target in targets]
+        for module in dict.fromkeys(target.module for target in targets):
+            when_imported(module, self._undo, self.imported)
 
     def undo(self) -> None:
         """Restore every patched attribute."""
-        for module in {place.target.module for place in self.places}:
-            if self in _waiting.get(module, ()):
-                _waiting[module].remove(self)
         self._live = False
         while self._undo:
             self._undo.pop()()
@@ -103,7 +110,7 @@ class Patcher:
     def _patch(self, place: Place, module: ModuleType) -> None:
         target = place.target
         version = library_version(place.adapter.library)
-        if not _within(version, target.since, target.until):
+        if not within(version, target.since, target.until):
             place.status = "not needed"
             return
         if version and older(version, place.adapter.minimum):
@@ -162,24 +169,37 @@ class Patcher:
 
 
 # --- import hooks ---------------------------------------------------------------------------------------------------
-_waiting: dict[str, list[Patcher]] = {}
+Hook = Callable[[ModuleType], None]
+_hooks: dict[str, list[Hook]] = {}
 
 
-def _when_imported(module: str, patcher: Patcher) -> None:
-    known = module in _waiting
-    _waiting.setdefault(module, []).append(patcher)
+def when_imported(name: str, undo: list[Callable[[], None]], hook: Hook) -> None:
+    """Call *hook* with the module *name* when it is imported, now if it is; how to take that back goes to *undo*."""
+    known = name in _hooks
+    hooks = _hooks.setdefault(name, [])
+    hooks.append(hook)
+    undo.append(partial(_discard, hooks, hook))
     if not known:
-        wrapt.register_post_import_hook(_hook, module)
-    elif module in sys.modules:
-        patcher.imported(sys.modules[module])
+        wrapt.register_post_import_hook(_imported, name)
+    elif name in sys.modules:
+        _call(hook, sys.modules[name])
 
 
-def _hook(module: ModuleType) -> None:
-    for patcher in tuple(_waiting.get(module.__name__, ())):
-        try:
-            patcher.imported(module)
-        except Exception:
-            internal_error("patching a module at import")
+def _imported(module: ModuleType) -> None:
+    for hook in tuple(_hooks.get(module.__name__, ())):
+        _call(hook, module)
+
+
+def _call(hook: Hook, module: ModuleType) -> None:
+    try:
+        hook(module)
+    except Exception:
+        internal_error("patching a module at import")
+
+
+def _discard(hooks: list[Hook], hook: Hook) -> None:
+    if hook in hooks:
+        hooks.remove(hook)
 
 
 # --- natives --------------------------------------------------------------------------------------------------------
@@ -222,49 +242,3 @@ def _restore(parent: Any, attribute: str, before: Any, ours: Any) -> None:
         delattr(parent, attribute)
     else:
         setattr(parent, attribute, before)
-
-
-# --- adapters and versions ------------------------------------------------------------------------------------------
-@cache
-def find_adapters() -> tuple[Adapter, ...]:
-    """Every adapter: the modules of `otel_tools.adapters`, and what others register as `otel_tools.adapters`."""
-    import otel_tools.adapters as package  # noqa: PLC0415  a namespace to search, not a dependency
-
-    found: list[Adapter] = []
-    for folder in _FOLDERS:
-        spec = importlib.util.find_spec(f"{package.__name__}.{folder}")
-        for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else None):
-            adapter = importlib.import_module(f"{package.__name__}.{folder}.{module.name}")
-            if isinstance(getattr(adapter, "ADAPTER", None), Adapter):
-                found.append(adapter.ADAPTER)
-    for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS):
-        try:
-            found.append(entry.load())
-        except Exception:
-            _logger.warning("otel-tools could not load the adapter %s", entry.name, exc_info=True)
-    return tuple(found)
-
-
-@cache
-def library_version(library: str) -> str | None:
-    """The installed version of a distribution, `None` if it is not installed."""
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def older(version: str, than: str) -> bool:
-    """Whether *version* comes before *than*, by the numbers of their release."""
-    return _release(version) < _release(than)
-
-
-def _release(version: str) -> tuple[int, ...]:
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(map(int, match.group().split("."))) if match else (0,)
-
-
-def _within(version: str | None, since: str | None, until: str | None) -> bool:
-    if version is None:
-        return True
-    return not (since is not None and older(version, since)) and not (until is not None and not older(version, until))

@@ -35,7 +35,7 @@ def call(function: Callable[[], T], timeout: float, on_late: OnLate) -> T:
     Args:
         function: Runs in a copy of the caller's context.
         timeout: Seconds.
-        on_late: When the caller has gone on and *function* returns after all, called by the worker with what it raised
+        on_late: When `Expired` was raised and *function* returns after all, called by the worker with what it raised
             (or `None`) and the seconds it took.
 
     Returns:
@@ -50,7 +50,8 @@ def call(function: Callable[[], T], timeout: float, on_late: OnLate) -> T:
             return function()
         try:
             in_time = job.done.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)) or not job.claim()
-        except BaseException:  # the wait was interrupted (Ctrl-C): the work is left behind, too
+        except BaseException:  # Ctrl-C: the work is left behind, too, but nobody counts it as hung
+            job.on_late = _unnoticed
             job.claim()
             raise
         if not in_time:
@@ -58,6 +59,10 @@ def call(function: Callable[[], T], timeout: float, on_late: OnLate) -> T:
         return job.result()
     finally:
         del job  # the traceback of what was raised holds this frame
+
+
+def _unnoticed(_error: BaseException | None, _seconds: float) -> None:
+    """The end of work that nobody waits for."""
 
 
 class _Job(Generic[T]):

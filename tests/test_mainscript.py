@@ -19,6 +19,8 @@ if os.environ.get("WANTED"):
     from otel_tools import mainscript
 
     def marked(value):
+        if "UNCHANGED" in os.environ:
+            return value
         if isinstance(value, dict):
             for key, entry in value.items():
                 value[key] = marked(entry)
@@ -49,7 +51,9 @@ def program(tmp_path):
 
 
 def run(folder: Path, *command: str, wanted: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONPATH": str(folder.parent / "site"), "WANTED": wanted, **environ}
+    package = str(Path(mainscript.__file__).parent)
+    site = str(folder.parent / "site")
+    environ = {**os.environ, "PYTHONPATH": site, "PACKAGE": package, "WANTED": wanted, **environ}
     return subprocess.run(
         [sys.executable, *command], cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
@@ -130,7 +134,7 @@ def test_the_main_module_imported_once_more(program):
     )
 
     assert output(program, "agent.py", wanted="search") == [
-        "agent marked agent",
+        "agent agent",
         "marked __main__ marked agent",
     ]
 
@@ -167,7 +171,7 @@ if __name__ == "__main__":
     print(names, __name__, __doc__, __file__, __package__, __cached__ and "cached", type(__loader__).__name__)
     print(__spec__ and __spec__.name, __loader__.get_filename())
     print(sys.argv, sys.orig_argv, sys.path[0], len(sys.path), len(sys.path_hooks), sys.flags)
-    print([type(hook).__name__ for hook in sys.meta_path], sorted(sys.path_importer_cache))
+    print([finder for finder in sys.meta_path if "otel_tools" in type(finder).__module__])
     print(open("data.txt").read(), os.getcwd(), inspect.getsource(search), inspect.getsourcefile(search))
     print(eval("1 + 1"), warnings.warn("look here"), sys.stdin.read())
 '''
@@ -200,23 +204,31 @@ PROGRAMS = {
     "syntax error": "def search():\n    return 1\n\nif search(:\n    pass\n",
     "exit": "import sys\ndef search(): ...\nsys.exit(3)\n",
     "exit with a message": "def search(): ...\nraise SystemExit('bye')\n",
-    "hook": "import sys\ndef search(): ...\nsys.excepthook = lambda *a: print('hook', a[2].tb_lineno, a[2].tb_next)\n1/0\n",
-    "exec": "def search(): ...\nimport runpy\nif __name__ == '__main__':\n    runpy.run_path(__file__, run_name='again')\n",
+    "hook": (
+        "import sys\ndef search(): ...\n"
+        "sys.excepthook = lambda kind, error, trace: print('hook', kind, error, trace.tb_frame.f_code.co_name)\n1/0\n"
+    ),
+    "exec": (
+        "def search(): ...\nprint(__name__)\nimport runpy\n"
+        "if __name__ == '__main__': runpy.run_path(__file__, run_name='again')\n"
+    ),
     "pickle": "import pickle\ndef search(): ...\nprint(pickle.loads(pickle.dumps(search)) is search)\n",
 }
 
 
-@pytest.mark.parametrize("command", [("agent.py", "-x", "y"), ("-P", "agent.py"), ("-m", "pkg.agent", "-x", "y")])
-@pytest.mark.parametrize("name", PROGRAMS)
+COMMANDS = [(name, ("agent.py", "-x", "y")) for name in PROGRAMS]
+COMMANDS += [(name, ("-m", "pkg.agent", "-x", "y")) for name in ("facts", "traceback", "spawn")]
+COMMANDS += [("facts", ("-P", "./agent.py"))]
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
 def test_a_program_runs_as_it_would_without_us(program, name, command):
     """Output, errors, tracebacks and exit status are the same as when nothing is wanted of the program."""
     for path in ("agent.py", "pkg/agent.py"):
         (program / path).write_text(PROGRAMS[name], encoding="latin-1")
     (program / "data.txt").write_text("data")
-    if command[0] == "-P" and name == "spawn":
-        command = ("-P", "./agent.py")
 
-    plain, bound = run(program, *command), run(program, *command, wanted="search")
+    plain, bound = run(program, *command), run(program, *command, wanted="search", UNCHANGED="1")
 
     assert (bound.stdout, bound.stderr, bound.returncode) == (plain.stdout, plain.stderr, plain.returncode)
     assert plain.stdout or plain.stderr or plain.returncode
@@ -255,9 +267,8 @@ def test_a_program_that_starts_us_itself(program):
     """Started from within the main program, what it has defined by then is replaced, the rest is told."""
     (program / "agent.py").write_text(f"def search():\n    return 'search'\n{SITE}\nprint(search())\nTOOLS = {{}}\n")
 
-    command = [sys.executable, "agent.py"]
-    environ = {**os.environ, "WANTED": "search,TOOLS"}
-    done = subprocess.run(command, cwd=program, env=environ, capture_output=True, text=True, check=True)
+    (program.parent / "site" / "sitecustomize.py").unlink()
+    done = run(program, "agent.py", wanted="search,TOOLS")
 
     assert done.stdout == "marked search\n"
     assert done.stderr == (
@@ -311,3 +322,21 @@ def test_names_of_the_main_module(monkeypatch, arguments, names):
     monkeypatch.setattr(sys, "orig_argv", ["python", *arguments])
 
     assert mainscript.main_module_names() == names
+
+
+def test_the_whole_of_it(program):
+    """Under `opentelemetry-instrument` a configured registry of the script itself is instrumented: a span a call."""
+    (program / "otel-tools.yaml").write_text("patch: {tools: ['agent:TOOLS']}\n")
+    (program / "agent.py").write_text(
+        "def search(query):\n    return query\n\nTOOLS = {'search': search}\n\nif __name__ == '__main__':\n"
+        "    print(TOOLS['search'](query='x'))\n"
+    )
+    instrument = Path(sys.executable).with_name("opentelemetry-instrument")
+    exporters = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+    command = [instrument, sys.executable, "agent.py"]
+    environ = {**os.environ, **exporters}
+    done = subprocess.run(command, cwd=program, env=environ, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.startswith("x\n")
+    assert [line for line in done.stdout.splitlines() if '"name"' in line] == ['    "name": "execute_tool search",']

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import contextvars
-import gc
-import subprocess
-import sys
 import threading
-import time
 import traceback
-import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -17,7 +12,7 @@ from typing import Any
 import pytest
 
 from otel_tools import errors, workers
-from tests.policy.tools import at_once, held, in_child
+from tests.policy.tools import at_once
 
 LONG = 60.0
 """Seconds; no test waits that long."""
@@ -150,56 +145,53 @@ def test_a_faulty_callback_hurts_nobody(hanging: Hanging, monkeypatch: pytest.Mo
 
 
 def test_an_interrupted_wait_abandons_the_work(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while waiting goes to the caller, and the work that goes on is told of when it ends (property 9)."""
+    """Ctrl-C while waiting goes to the caller; the work that goes on was not given up by us, so no end is told (9)."""
 
     class Interrupted:
-        def __init__(self, lock: Any) -> None:
-            self.lock, self.release = lock, lock.release
-
-        def acquire(self, *, timeout: float = -1) -> bool:
-            if timeout == -1:
-                return self.lock.acquire()
+        def acquire(self, *, timeout: float) -> bool:
             assert hanging.running.wait(LONG)
             raise KeyboardInterrupt
 
-    job = workers._Job.__init__
-
-    def init(self: Any, *args: Any) -> None:
-        job(self, *args)
-        self.done = Interrupted(self.done)
-
-    monkeypatch.setattr(workers._Job, "__init__", init)
+    parked = threading.Event()
+    monkeypatch.setattr(workers, "_pool", workers._Pool())
+    monkeypatch.setattr(workers._pool, "park", lambda _: parked.set())
+    _replace_lock(monkeypatch, Interrupted())
     with pytest.raises(KeyboardInterrupt):
         workers.call(hanging, LONG, hanging.on_late)
-    hanging.finish()
-    assert hanging.late == [(None, True)]
+    hanging.release.set()
+    assert parked.wait(LONG)
+    assert hanging.late == []
+
+
+def _replace_lock(monkeypatch: pytest.MonkeyPatch, lock: Any) -> None:
+    """Let callers wait with *lock* for the end of the work."""
+    original = workers._Job.__init__
+
+    def init(self: Any, *args: Any) -> None:
+        original(self, *args)
+        self.done = lock
+
+    monkeypatch.setattr(workers._Job, "__init__", init)
 
 
 def test_the_end_of_work_beats_the_end_of_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work that is done at the moment when time is up counts as done; nothing is told twice (property 9)."""
-    monkeypatch.setattr(workers._Job, "claim", lambda job: threading.current_thread() in threads())
-    done = threading.Event()
+    go_on, released = threading.Event(), threading.Event()
 
     def tool() -> str:
-        assert done.wait(LONG)
+        assert go_on.wait(LONG)
         return "just in time"
 
     class Late:
         def acquire(self, *, timeout: float) -> bool:
-            done.set()
-            released.wait(LONG)
+            go_on.set()
+            assert released.wait(LONG)
             return False
 
-        release = staticmethod(lambda: released.set())
+        def release(self) -> None:
+            released.set()
 
-    released = threading.Event()
-    job = workers._Job.__init__
-
-    def init(self: Any, *args: Any) -> None:
-        job(self, *args)
-        self.done = Late()
-
-    monkeypatch.setattr(workers._Job, "__init__", init)
+    _replace_lock(monkeypatch, Late())
     assert call(tool) == "just in time"
 
 
@@ -223,13 +215,6 @@ def test_hung_calls_starve_nobody() -> None:
     assert [one.late for one in hung] == [[(None, True)]] * 100
 
 
-def test_workers_are_reused() -> None:
-    """Calls one after the other run in one thread, a daemon (property 18)."""
-    used = {call(threading.current_thread) for _ in range(50)}
-    assert len(used) == 1
-    assert used.pop().daemon
-
-
 def test_many_callers_at_once() -> None:
     """Each of 16 threads gets its own values back, call after call (property 15)."""
 
@@ -237,39 +222,6 @@ def test_many_callers_at_once() -> None:
         return [call(lambda it=step: number * 1000 + it) for step in range(100)]
 
     assert at_once(16, use) == [[number * 1000 + step for step in range(100)] for number in range(16)]
-
-
-def test_idle_workers_retire(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker without work ends its thread, and the next call starts another one (property 18)."""
-    monkeypatch.setattr(workers, "_pool", workers._Pool())
-    monkeypatch.setattr(workers, "_IDLE_SECONDS", 0.001)
-    first = call(threading.current_thread)
-    first.join(LONG)
-    assert not first.is_alive()
-    monkeypatch.setattr(workers, "_IDLE_SECONDS", LONG)
-    assert call(threading.current_thread) is not first
-
-
-def test_a_worker_taken_at_the_last_moment_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker whose idle time is over just as a caller takes it does that caller's job first (property 15)."""
-    pool = workers._Pool()
-    monkeypatch.setattr(workers, "_pool", pool)
-    monkeypatch.setattr(workers, "_IDLE_SECONDS", 0.001)
-    asked, answered = threading.Event(), threading.Event()
-
-    def retire(worker: Any) -> bool:
-        asked.set()
-        assert answered.wait(LONG)
-        return workers._Pool.retire(pool, worker)
-
-    monkeypatch.setattr(pool, "retire", retire)
-    first = call(threading.current_thread)
-    assert asked.wait(LONG)
-    taken = pool.take()
-    assert taken is not None
-    pool.take = lambda: taken  # type: ignore[method-assign]  # the caller that came just before
-    answered.set()
-    assert call(threading.current_thread) is first
 
 
 def test_without_threads_the_call_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,108 +237,6 @@ def test_without_threads_the_call_is_made(monkeypatch: pytest.MonkeyPatch) -> No
         call(partial(_tool, RuntimeError("the tool's own")))
 
 
-class _Big:
-    """Something that can be watched."""
-
-
-def test_nothing_of_a_call_is_kept() -> None:
-    """Arguments, results and exceptions are freed by reference counting alone once the caller drops them (11)."""
-    gc.collect()
-    gc.disable()
-    try:
-        for fails in (False, True):
-            argument = _Big()
-            watched = weakref.ref(argument)
-
-            def tool(it: _Big, fails: bool = fails) -> _Big:
-                if fails:
-                    raise ValueError
-                return it
-
-            try:
-                call(partial(tool, argument))
-            except ValueError:
-                pass
-            del argument
-            call(lambda: None)  # the worker has let go of the job before
-            assert watched() is None
-    finally:
-        gc.enable()
-
-
-def test_nothing_of_an_abandoned_call_is_kept() -> None:
-    """The same holds for work that was abandoned and raised in the end (property 11)."""
-    gc.collect()
-    gc.disable()
-    try:
-        hanging, argument = Hanging(), _Big()
-        watched = weakref.ref(argument)
-        freed = threading.Event()
-        weakref.finalize(argument, freed.set)
-
-        def tool(it: _Big) -> None:
-            hanging()
-            raise ValueError(it)
-
-        with pytest.raises(workers.Expired) as raised:
-            workers.call(partial(tool, argument), 0.001, lambda *_: hanging.told.set())
-        del argument, raised
-        hanging.finish()
-        assert freed.wait(LONG)
-        assert watched() is None
-    finally:
-        gc.enable()
-
-
 def test_a_long_deadline() -> None:
     """A deadline beyond what the platform's clock can wait for is no error (property 10)."""
     assert call(lambda: 1, 1e300) == 1
-
-
-def test_fork() -> None:
-    """A forked child has none of its parent's workers, and makes its own, whatever was locked (property 18)."""
-    call(lambda: 1)
-    with held(workers._pool._lock):
-        assert in_child(lambda: call(lambda: 2) == 2)
-    assert call(lambda: 3) == 3
-
-
-def run(code: str) -> tuple[str, float]:
-    """What a new interpreter prints, and the seconds it takes."""
-    started = time.monotonic()
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=50)
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout.strip(), time.monotonic() - started
-
-
-def test_a_hung_worker_does_not_delay_exit() -> None:
-    """The interpreter ends although a worker hangs for far longer than this test may take (property 18)."""
-    code = """
-import threading, time
-from otel_tools import workers
-assert threading.active_count() == 1, threading.enumerate()
-try:
-    workers.call(lambda: time.sleep(3600), 0.01, print)
-except workers.Expired:
-    print("expired")
-"""
-    assert run(code)[0] == "expired"
-
-
-def test_gevent_patched_after_import() -> None:
-    """With gevent's patches applied after our import, a deadline frees the caller all the same (property 17)."""
-    pytest.importorskip("gevent")
-    code = """
-from otel_tools import workers
-from gevent import monkey
-monkey.patch_all()
-import time
-late = []
-try:
-    workers.call(lambda: time.sleep(0.05), 0.001, lambda error, seconds: late.append(error))
-except workers.Expired:
-    print(workers.call(lambda: "served", 5, print))
-time.sleep(0.2)
-print(late)
-"""
-    assert run(code)[0].splitlines() == ["served", "[None]"]

@@ -154,11 +154,6 @@ def evaluate(state: State) -> list[Firing]:
         return list(firing.values())
 
 
-def evaluated_seconds(alert: Alert, state: State) -> float:
-    """How much of the alert's window lies within what was received."""
-    return min(alert.window, state.clock() - state.started)
-
-
 def _values(alert: Alert, state: State) -> Iterator[tuple[str, float]]:
     now, by = state.clock(), (alert.by,) if alert.by else ()
     if alert.measure is Measure.LEVEL:

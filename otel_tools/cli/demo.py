@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.text import Text
 
 from otel_tools.cli import text, views
@@ -17,6 +17,7 @@ from otel_tools.cli.alerts import WINDOWS, AlertLog
 from otel_tools.cli.receiver import Receiver
 from otel_tools.cli.rows import Session
 from otel_tools.cli.state import State
+from otel_tools.cli.traces import Trace
 from otel_tools.cli.tree import TraceTree
 from otel_tools.cli.watch import console
 from otel_tools.demo.llm_server import LLMServer
@@ -42,8 +43,9 @@ def command(endpoint: str | None) -> None:
         raise click.ClickException("the demo needs an LLM client (scripted, no key): pip install openai anthropic")
     screen = console()
     screen.print(Text.assemble(("otel-tools demo", "bold"), f"  {len(ACTS)} sessions of a customer-support agent"))
-    about = f"agent.py is an ordinary program, started with opentelemetry-instrument. {' and '.join(models)} and the"
-    screen.print(Text(f"{about} service behind its tools are scripted, on this machine.\n", "dim"))
+    about = "agent.py is an ordinary program, run by `opentelemetry-instrument python agent.py`. Its LLM"
+    about += f" ({' and '.join(models)}) and the service behind its tools are scripted, on this machine.\n"
+    screen.print(Text(about, "dim"))
     if endpoint:
         _send(screen, models, endpoint if "://" in endpoint else f"http://{endpoint}")
     else:
@@ -53,7 +55,7 @@ def command(endpoint: str | None) -> None:
 # --- shown here -----------------------------------------------------------------------------------------------------
 def _show(screen: Console, models: list[str]) -> None:
     state, log = State(WINDOWS), AlertLog()
-    answers: list[str] = []
+    acts: list[Played] = []
     with Receiver(state.add, grpc_port=0, http_port=0) as receiver:
         exporter = {f"{_OTLP}ENDPOINT": f"http://127.0.0.1:{receiver.grpc_port}", f"{_OTLP}PROTOCOL": "grpc"}
         with _stage(exporter) as (program, service), _working(screen) as status:
@@ -62,12 +64,12 @@ def _show(screen: Console, models: list[str]) -> None:
                 if session is None:
                     break
                 log.update(state)
-                answers.append(played.reply.get("answer", ""))
+                acts.append(played)
                 _progress(screen, played, session)
     if absent := missing(state):
         raise OtelToolsError(f"the telemetry that arrived does not tell the story; missing: {', '.join(absent)}")
     log.update(state)
-    _report(screen, state, log, answers)
+    _report(screen, state, log, acts)
 
 
 @contextmanager
@@ -90,43 +92,49 @@ def _working(screen: Console) -> Iterator[Callable[[Act], None]]:
 
 
 def _progress(screen: Console, played: Played, session: Session | None) -> None:
-    line = Text.assemble((f"{played.number}  ", "dim"), f"{played.act.title:<48}")
+    line = Text.assemble((f"{played.number}  ", "dim"), f"{played.act.title:<39}")
     if session is None:
         line.append("sent" if "answer" in played.reply else "ended with an error", "dim")
     else:
-        line.append_text(text.word(session.outcome, f"{session.outcome.replace('_', ' '):<15}"))
+        line.append_text(text.word(session.outcome, f"{session.outcome.replace('_', ' '):<14}"))
         line.append(f"{text.seconds(session.duration):>8}")
-        if screen.width >= views.WIDE:
-            line.append_text(Text("   ").append_text(views.trouble(session)))
+        troubles = text.words(session.troubles)
+        if line.cell_len + troubles.cell_len < screen.width:
+            line.append("  ").append_text(troubles)
     screen.print(line)
 
 
-def _report(screen: Console, state: State, log: AlertLog, answers: list[str]) -> None:
+def _report(screen: Console, state: State, log: AlertLog, played: list[Played]) -> None:
     sessions = finished(state)
-    number, chosen = max(enumerate(sessions, 1), key=lambda item: item[1].remarkable)
+    chosen, told = max(zip(sessions, played, strict=True), key=lambda pair: len(pair[0].troubles))
     trace = state.trace(chosen.trace_id)
     assert trace is not None
-    screen.print()
-    screen.print(Text.assemble(("Trace", "bold"), (f"  of session {number}, where most went wrong", "dim")))
-    screen.print(TraceTree(trace))
-    screen.print(Text(f"The agent answered all the same: {answers[number - 1]}", "dim"))
-    for section in (
-        views.sessions(sessions),
+    for part in (
+        _told(told, trace),
+        views.sessions(sessions, numbered=True),
         views.tools(state.tools()),
         views.circuits(state.transitions()),
         views.alerts(log, state),
+        _next_steps(),
     ):
         screen.print()
-        screen.print(section)
-    screen.print()
-    screen.print(_next_steps())
+        screen.print(part)
+
+
+def _told(played: Played, trace: Trace) -> Group:
+    return Group(
+        Text.assemble(("Trace", "bold"), (f"  of session {played.number}, where most went wrong", "dim")),
+        Text.assemble(("Asked: ", "dim"), played.act.question),
+        TraceTree(trace),
+        Text.assemble(("Answered: ", "dim"), played.reply.get("answer", "")),
+    )
 
 
 def _next_steps() -> Text:
     steps = (
-        ("opentelemetry-instrument python your_agent.py", "your agent, without a code change"),
-        ("otel-tools watch", "these views, live, of whatever runs on this machine"),
-        ("otel-tools doctor", "what is patched, and whether your otel-tools.yaml is right"),
+        ("opentelemetry-instrument python your_agent.py", "your agent, no code change"),
+        ("otel-tools watch", "these views, live"),
+        ("otel-tools doctor", "checks patches and settings"),
     )
     lines = (Text.assemble("  ", (f"{what:<47}", "cyan"), why) for what, why in steps)
     return Text("\n").join([Text("Next", "bold"), *lines])

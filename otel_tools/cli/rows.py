@@ -16,7 +16,9 @@ from otel_tools.policy.outcome import FAILED, Outcome
 
 RUNNING: Final = "running"
 NO_SESSION: Final = "no session"
+DEGRADED: Final = "degraded"
 _GONE_AFTER = 60.0
+_FINE: Final = frozenset({Outcome.OK, Outcome.CANCELLED, Outcome.INTERRUPTED})
 
 ERRORS: Final = frozenset({*FAILED, Outcome.CIRCUIT_OPEN, Outcome.BULKHEAD_FULL})
 """Outcomes of a tool that count as its errors: it did not deliver. What an operator switched off is none."""
@@ -30,7 +32,7 @@ class Session:
         outcome: A value of `semconv.SESSION_OUTCOMES`, `running`, or `no session` for calls outside of any.
         cost: USD of the calls with a known price.
         unpriced: Tokens of the other calls.
-        outcomes: Tool calls by outcome; `degraded` counts besides.
+        troubles: Its tool calls that did not end well, by outcome; `degraded` where the model got a note instead.
     """
 
     trace_id: str
@@ -47,13 +49,7 @@ class Session:
     output_tokens: int = 0
     cost: float = 0.0
     unpriced: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    models: tuple[str, ...] = ()
-
-    @property
-    def remarkable(self) -> int:
-        """How many different things happened to its tools: what makes it worth looking at."""
-        return len(self.outcomes)
+    troubles: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -62,6 +58,7 @@ class Tool:
 
     Args:
         outcomes: Calls by outcome.
+        troubles: Those that did not end well, by outcome; `degraded` where the model got a note instead.
         p95: Seconds.
         result_bytes: Mean size of a result.
         abandoned: Calls still running after their deadline.
@@ -70,7 +67,7 @@ class Tool:
 
     name: str
     outcomes: Counter[str] = field(default_factory=Counter)
-    degraded: int = 0
+    troubles: Counter[str] = field(default_factory=Counter)
     p95: float | None = None
     result_bytes: float | None = None
     in_flight: int = 0
@@ -135,16 +132,13 @@ def _unfinished(trace: Trace, calls: list[Span], now: float) -> Session:
 
 
 def _sum_up(row: Session, spans: Iterable[Span]) -> None:
-    models: dict[str, None] = {}
     for span in spans:
         if span.operation in LLM_OPERATIONS:
             _add_llm(row, span.attributes)
-            models[str(span.attributes.get(names.REQUEST_MODEL, "?"))] = None
         elif span.operation == names.EXECUTE_TOOL:
             _add_tool(row, span.attributes)
         row.agent = row.agent or str(span.attributes.get(names.AGENT_NAME, ""))
         row.conversation_id = row.conversation_id or span.attributes.get(names.CONVERSATION_ID)
-    row.models = tuple(models)
 
 
 def _add_llm(row: Session, attributes: Mapping[str, Any]) -> None:
@@ -160,10 +154,9 @@ def _add_llm(row: Session, attributes: Mapping[str, Any]) -> None:
 def _add_tool(row: Session, attributes: Mapping[str, Any]) -> None:
     outcome = str(attributes.get(names.OUTCOME, Outcome.OK))
     row.tool_calls += 1
-    row.tool_errors += outcome not in (Outcome.OK, Outcome.CANCELLED, Outcome.INTERRUPTED)
-    row.outcomes[outcome] += 1
-    if attributes.get(names.DEGRADED):
-        row.outcomes["degraded"] += 1
+    row.tool_errors += outcome not in _FINE
+    if outcome != Outcome.OK:
+        row.troubles[DEGRADED if attributes.get(names.DEGRADED) else outcome] += 1
 
 
 _TOTALS: Final = {
@@ -222,5 +215,6 @@ def _counted(metrics: MetricStore) -> dict[str, Tool]:
     for (name, outcome, degraded), amount in counts.items():
         tool = tools.setdefault(name, Tool(name))
         tool.outcomes[outcome] += int(amount.total)
-        tool.degraded += int(amount.total) if degraded == str(True) else 0
+        if amount.total and outcome != Outcome.OK:
+            tool.troubles[DEGRADED if degraded == str(True) else outcome] += int(amount.total)
     return tools

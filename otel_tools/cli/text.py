@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from rich.text import Text
@@ -95,6 +96,12 @@ def word(value: str, text: str | None = None) -> Text:
     return Text(value.replace("_", " ") if text is None else text, _OUTCOME_STYLES.get(value, ""))
 
 
-def words(counts: dict[str, int]) -> Text:
-    """`3 error, 2 circuit open`, each in its colour."""
-    return Text(", ", "dim").join(word(value, f"{count} {value.replace('_', ' ')}") for value, count in counts.items())
+def words(counts: Mapping[str, int]) -> Text:
+    """`3 errors, 2 circuit open`, each in its colour."""
+    return Text(", ", "dim").join(
+        word(value, f"{count} {value.replace('_', ' ')}{'s' if count > 1 and value in _NOUNS else ''}")
+        for value, count in counts.items()
+    )
+
+
+_NOUNS: Final = frozenset({Outcome.ERROR, Outcome.TOOL_ERROR, Outcome.TIMEOUT})

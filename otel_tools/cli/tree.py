@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from otel_tools import semconv as names
 from otel_tools.cli import text
 from otel_tools.cli.otlp import Span
-from otel_tools.cli.traces import LLM_OPERATIONS, Node, Trace
+from otel_tools.cli.traces import Node, Trace
 from otel_tools.policy.outcome import FAILED, REFUSED, Outcome
 
-_TIMELINE_FROM = 96
+_GAP = "  "
 _BAR = "━"
+_NARROWEST, _WIDEST = 12, 48
+_ROOMY = 116
+"""Columns from which on there is room for details of less weight."""
+_READ, _WRITTEN = names.USAGE_FIELDS["input_tokens"], names.USAGE_FIELDS["output_tokens"]
 _WHY = {
     Outcome.CIRCUIT_OPEN: "refused, circuit open",
     Outcome.DISABLED: "refused, switched off",
@@ -31,7 +34,7 @@ class _Line(NamedTuple):
 
 
 class TraceTree:
-    """Renders a trace: one line a span, in the order of time, with the timeline where there is room for it.
+    """Renders a trace: one line a span, in the order of time, with a timeline where there is room for it.
 
     Args:
         trace: The trace.
@@ -39,28 +42,31 @@ class TraceTree:
     """
 
     def __init__(self, trace: Trace, limit: int = 60) -> None:
-        self._lines = [line for root in trace.roots() for line in _lines(root, "", "")]
-        self._limit = limit
-        self._hidden = max(0, len(self._lines) - limit) + trace.dropped
+        lines = [line for root in trace.roots() for line in _lines(root, "", "")]
+        self._lines = lines[:limit]
+        self._hidden = len(lines) - len(self._lines) + trace.dropped
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown = self._lines[: self._limit]
-        bars = options.max_width // 4 if options.max_width >= _TIMELINE_FROM else 0
-        table = Table.grid(padding=(0, 2, 0, 0), expand=False)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_column(justify="right", no_wrap=True)
-        if bars:
-            table.add_column(no_wrap=True, width=bars)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        start = min((line.span.start for line in self._lines), default=0.0)
-        end = max((line.span.end for line in self._lines), default=0.0)
-        for line in shown:
-            timeline = [_bar(line.span, start, end, bars)] if bars else []
-            duration = Text(text.seconds(line.span.end - line.span.start), "dim" if _refused(line.span) else "")
-            table.add_row(_name(line), duration, *timeline, _detail(line.span))
-        yield table
+        cells = [
+            (_name(line), Text(text.seconds(line.span.end - line.span.start)), _detail(line.span, options.max_width))
+            for line in self._lines
+        ]
+        widths = [max((row[column].cell_len for row in cells), default=0) for column in range(3)]
+        bars = min(options.max_width - sum(widths) - 3 * len(_GAP), _WIDEST)
+        yield from self._rows(cells, widths, bars if bars >= _NARROWEST else 0, options.max_width)
         if self._hidden:
             yield Text(f"… and {self._hidden} more spans", "dim")
+
+    def _rows(self, cells: list[tuple[Text, Text, Text]], widths: list[int], bars: int, room: int) -> Iterator[Text]:
+        start = min((line.span.start for line in self._lines), default=0.0)
+        end = max((line.span.end for line in self._lines), default=0.0)
+        for line, (name, duration, detail) in zip(self._lines, cells, strict=True):
+            name.pad_right(widths[0] - name.cell_len)
+            duration.pad_left(widths[1] - duration.cell_len)
+            timeline = [_bar(line.span, start, end, bars)] if bars else []
+            row = Text(_GAP, no_wrap=True).join([name, duration, *timeline, detail])
+            row.truncate(room, overflow="ellipsis")
+            yield row
 
 
 def _lines(node: Node, guide: str, below: str) -> Iterator[_Line]:
@@ -81,7 +87,7 @@ def _bar(span: Span, start: float, end: float, width: int) -> Text:
     scale = width / (end - start) if end > start else 0.0
     offset = min(int((span.start - start) * scale), width - 1)
     length = max(1, min(round((span.end - span.start) * scale), width - offset))
-    return Text.assemble((" " * offset, ""), (_BAR * length, _style(span)))
+    return Text.assemble(" " * offset, (_BAR * length, _style(span)), " " * (width - offset - length))
 
 
 def _outcome(span: Span) -> str:
@@ -100,42 +106,51 @@ def _style(span: Span) -> str:
     return {names.EXECUTE_TOOL: "green", names.INVOKE_AGENT: "blue"}.get(str(span.operation), "cyan")
 
 
-def _detail(span: Span) -> Text:
-    if span.operation == names.INVOKE_AGENT:
-        return text.word(str(span.attributes.get(names.SESSION_OUTCOME, "")))
-    parts = [part for part in (_ending(span), *_numbers(span), *_policy(span)) if part]
-    return Text("  ").join(parts)
+def _detail(span: Span, room: int) -> Text:
+    parts = [part for part in (*_ending(span), *_usage(span), *_policy(span)) if part]
+    if room >= _ROOMY:
+        parts += _asides(span)
+    return Text(_GAP).join(parts)
 
 
-def _ending(span: Span) -> Text | None:
+def _ending(span: Span) -> Iterator[Text]:
+    if names.SESSION_OUTCOME in span.attributes:
+        yield text.word(str(span.attributes[names.SESSION_OUTCOME]))
+        return
     outcome = _outcome(span)
+    note = " → note for the model" if span.attributes.get(names.DEGRADED) else ""
     if outcome in REFUSED:
-        return Text(f"⊘ {_WHY[Outcome(outcome)]}", "magenta")
-    if outcome == Outcome.TIMEOUT:
+        yield Text.assemble((f"⊘ {_WHY[Outcome(outcome)]}", "magenta"), (note, "yellow"))
+    elif outcome == Outcome.TIMEOUT:
         limit = span.attributes.get(names.TIMEOUT_LIMIT)
-        return Text(f"✗ timeout after {text.seconds(limit)}" if limit else "✗ timeout", "red")
-    if outcome in FAILED or span.failed:
-        return Text(f"✗ {text.short(str(span.attributes.get(names.ERROR_TYPE, outcome)))}", "red")
-    return None if outcome == Outcome.OK else text.word(outcome)
+        after = f" after {text.seconds(limit)}" if limit else ""
+        yield Text.assemble((f"✗ timeout{after}", "red"), (note, "yellow"))
+    elif outcome in FAILED or span.failed:
+        error = text.short(str(span.attributes.get(names.ERROR_TYPE, outcome)))
+        yield Text.assemble((f"✗ {error}", "red"), (note, "yellow"))
+    elif outcome != Outcome.OK:
+        yield text.word(outcome)
 
 
-def _numbers(span: Span) -> Iterator[Text]:
+def _usage(span: Span) -> Iterator[Text]:
     found = span.attributes
-    if span.operation in LLM_OPERATIONS and names.USAGE_FIELDS["input_tokens"] in found:
-        used = [found.get(names.USAGE_FIELDS[kind], 0) for kind in ("input_tokens", "output_tokens")]
-        yield Text(f"{used[0]:,} → {used[1]:,} tokens")
+    if _READ in found or _WRITTEN in found:
+        yield Text(f"{found.get(_READ, 0):,} → {found.get(_WRITTEN, 0):,} tokens")
         yield Text(text.usd(found[names.COST])) if names.COST in found else Text("no price", "yellow")
+    elif names.SESSION_COST in found:
+        yield Text(text.usd(found[names.SESSION_COST]))
+
+
+def _policy(span: Span) -> Iterator[Text]:
+    if span.attributes.get(names.CIRCUIT_PROBE):
+        yield Text("probe of the circuit", "yellow")
+    if span.attributes.get(names.CIRCUIT_WOULD_REFUSE):
+        yield Text("would be refused", "yellow")
+
+
+def _asides(span: Span) -> Iterator[Text]:
+    found = span.attributes
     if names.TIME_TO_FIRST_CHUNK in found:
         yield Text(f"first chunk {text.seconds(found[names.TIME_TO_FIRST_CHUNK])}", "dim")
     if names.RESULT_SIZE in found and not span.failed:
         yield Text(text.size(found[names.RESULT_SIZE]), "dim")
-
-
-def _policy(span: Span) -> Iterator[Text]:
-    found = span.attributes
-    if found.get(names.DEGRADED):
-        yield Text("↳ the model got a note instead", "yellow")
-    if found.get(names.CIRCUIT_PROBE):
-        yield Text("probe", "yellow")
-    if found.get(names.CIRCUIT_WOULD_REFUSE):
-        yield Text("would be refused", "yellow")

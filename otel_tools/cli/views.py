@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from otel_tools import semconv as names
 from otel_tools.cli import text
-from otel_tools.cli.alerts import ALERTS, AlertLog, Firing, Measure
+from otel_tools.cli.alerts import ALERTS, Alert, AlertLog, Measure
 from otel_tools.cli.rows import NO_SESSION, Session, Tool, Transition
 from otel_tools.cli.state import State
-from otel_tools.policy.outcome import Outcome
 
-WIDE = 100
-"""Columns from which on there is room for more."""
+_GAP = 2
+_LEAST_FLEXIBLE, _LEAST_EXTRA = 14, 24
+"""The widths below which a flexible column is not shortened, and an extra one goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,67 +30,116 @@ class Column:
         header: What stands above it.
         cell: Gives a row's cell.
         right: Aligned to the right.
-        wide: Only shown where there is room for it.
+        extra: Gives way first where there is no room for all.
+        flexible: Is shortened next.
     """
 
     header: str
-    cell: Callable[[Any], RenderableType]
+    cell: Callable[[Any], Text | str]
     right: bool = False
-    wide: bool = False
+    extra: bool = False
+    flexible: bool = False
 
 
 class Section:
-    """A titled table.
+    """A titled table, as wide as its content, but never wider than the terminal.
 
     Args:
         title: In bold above it.
         note: After the title, dimmed.
         empty: What stands there instead of a table without rows.
+        foot: Below it, dimmed.
     """
 
     def __init__(
-        self, title: str, columns: Sequence[Column], rows: Iterable[Any], note: str = "", empty: str = ""
+        self,
+        title: str,
+        columns: Sequence[Column],
+        rows: Sequence[Any],
+        *,
+        note: str = "",
+        empty: str = "",
+        foot: str = "",
     ) -> None:
-        self._title = title
-        self._note = note
+        self._title = Text.assemble((title, "bold"), ("  " + note if note else "", "dim"))
         self._empty = empty
-        self._columns = columns
-        self._rows = list(rows)
+        self._foot = foot
+        self._columns = list(columns)
+        self._rows = [[_text(column.cell(row)) for column in columns] for row in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text.assemble((self._title, "bold"), ("  " + self._note, "dim"))
-        if not self._rows:
+        yield self._title
+        if self._rows:
+            yield self._table(self._widths(options.max_width))
+        else:
             yield Text("  " + self._empty, "dim")
-            return
-        columns = [column for column in self._columns if options.max_width >= WIDE or not column.wide]
-        table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False, padding=(0, 1))
-        for column in columns:
+        if self._foot:
+            yield Text(self._foot, "dim")
+
+    def _widths(self, room: int) -> list[int]:
+        """The width of each column, 0 for those that there is no room for."""
+        cells = zip(*self._rows, strict=True)
+        natural = [
+            max(len(column.header), *(cell.cell_len for cell in found))
+            for column, found in zip(self._columns, cells, strict=True)
+        ]
+        surplus = sum(natural) + _GAP * (len(natural) - 1) - room
+        extra = [index for index, column in enumerate(self._columns) if column.extra]
+        flexible = [index for index, column in enumerate(self._columns) if column.flexible]
+        for index in extra + flexible:
+            least = _LEAST_EXTRA if index in extra else _LEAST_FLEXIBLE
+            width = max(natural[index] - max(surplus, 0), min(natural[index], least))
+            if index in extra and width > natural[index] - surplus:
+                width = -_GAP
+            surplus -= natural[index] - width
+            natural[index] = width
+        return [max(width, 0) for width in natural]
+
+    def _table(self, widths: list[int]) -> Table:
+        padding = (0, _GAP - 1, 0, 0)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            header_style="dim",
+            border_style="dim",
+            show_edge=False,
+            pad_edge=False,
+            padding=padding,
+        )
+        shown = [index for index, width in enumerate(widths) if width]
+        for index in shown:
+            column = self._columns[index]
             justify: Literal["left", "right"] = "right" if column.right else "left"
-            table.add_column(column.header, justify=justify, no_wrap=True, overflow="ellipsis")
+            table.add_column(column.header, justify=justify, width=widths[index], no_wrap=True, overflow="ellipsis")
         for row in self._rows:
-            table.add_row(*(column.cell(row) for column in columns))
-        yield table
+            table.add_row(*(row[index] for index in shown))
+        return table
+
+
+def _text(cell: Text | str) -> Text:
+    return Text(cell) if isinstance(cell, str) else cell
 
 
 # --- sessions -------------------------------------------------------------------------------------------------------
-def sessions(rows: Sequence[Session]) -> Section:
-    """Sessions, the latest at the bottom."""
+def sessions(rows: Sequence[Session], *, numbered: bool = False) -> Section:
+    """Sessions, the latest at the bottom; *numbered* from 1 instead of by the time they began."""
     agents = {row.agent for row in rows if row.outcome != NO_SESSION}
-    agent = [] if len(agents) == 1 else [Column("Agent", lambda row: row.agent or Text(text.UNKNOWN, "dim"))]
+    number = {id(row): str(index) for index, row in enumerate(rows, 1)}
     columns = [
-        Column("Began", lambda row: Text(text.clock(row.started), "dim")),
-        *agent,
+        Column("#", lambda row: Text(number[id(row)], "dim"), right=True)
+        if numbered
+        else Column("Began", lambda row: Text(text.clock(row.started), "dim")),
+        *([] if len(agents) == 1 else [Column("Agent", lambda row: row.agent or text.UNKNOWN, flexible=True)]),
         Column("Outcome", lambda row: text.word(row.outcome)),
-        Column("LLM calls", lambda row: f"{row.llm_calls}", right=True),
+        Column("LLM", lambda row: f"{row.llm_calls}", right=True),
         Column("Tools", lambda row: f"{row.tool_calls}", right=True),
         Column("Tokens in", lambda row: f"{row.input_tokens:,}", right=True),
         Column("out", lambda row: f"{row.output_tokens:,}", right=True),
         Column("Cost", _cost, right=True),
         Column("Duration", lambda row: text.seconds(row.duration), right=True),
-        Column("Tool trouble", trouble, wide=True),
+        Column("Tool calls that failed", lambda row: text.words(row.troubles), extra=True),
     ]
-    note = f"of {next(iter(agents))}" if len(agents) == 1 else ""
-    return Section("Sessions", columns, rows, note, "none yet")
+    note = f"of agent {next(iter(agents))}" if len(agents) == 1 and "" not in agents else ""
+    return Section("Sessions", columns, rows, note=note, empty="none yet")
 
 
 def _cost(row: Session) -> Text:
@@ -99,23 +148,18 @@ def _cost(row: Session) -> Text:
     return Text(text.usd(row.cost))
 
 
-def trouble(row: Session) -> Text:
-    """What its tools ended with, other than ok."""
-    return text.words({outcome: count for outcome, count in row.outcomes.items() if outcome != Outcome.OK})
-
-
 # --- tools ----------------------------------------------------------------------------------------------------------
 def tools(rows: Sequence[Tool]) -> Section:
     """Tools with what became of their calls."""
     columns = [
-        Column("Tool", lambda row: Text(row.name, "bold")),
+        Column("Tool", lambda row: Text(row.name, "bold"), flexible=True),
         Column("Calls", lambda row: f"{row.calls:,}", right=True),
         Column("Errors", _errors, right=True),
         Column("p95", lambda row: text.seconds(row.p95), right=True),
         Column("Result", lambda row: text.size(row.result_bytes), right=True),
         Column("Running", _running, right=True),
         Column("Circuit", _circuit),
-        Column("Not ok", _not_ok, wide=True),
+        Column("Calls that failed", lambda row: text.words(row.troubles), extra=True),
     ]
     return Section("Tools", columns, rows, empty="none called yet")
 
@@ -141,22 +185,25 @@ def _circuit(row: Tool) -> Text:
     return Text(" ").join(states) if states else Text(text.UNKNOWN, "dim")
 
 
-def _not_ok(row: Tool) -> Text:
-    counts = {outcome: count for outcome, count in row.outcomes.items() if outcome != Outcome.OK and count}
-    return text.words({**counts, **({"degraded": row.degraded} if row.degraded else {})})
-
-
 # --- circuits -------------------------------------------------------------------------------------------------------
 def circuits(changes: Sequence[Transition]) -> Section:
     """The changes of circuits, the latest at the bottom."""
     columns = [
         Column("Time", lambda change: Text(text.clock(change.time), "dim")),
-        Column("Circuit", lambda change: Text(change.name, "bold")),
+        Column("Circuit", lambda change: Text(change.name, "bold"), flexible=True),
         Column("Was", lambda change: text.word(change.before)),
         Column("Became", lambda change: text.word(change.after)),
-        Column("Why", lambda change: change.reason.replace("_", " ")),
+        Column("Why", lambda change: _REASONS.get(change.reason, change.reason.replace("_", " "))),
     ]
     return Section("Circuit history", columns, changes, empty="no circuit has changed")
+
+
+_REASONS: Final = {
+    "threshold": "failures in a row",
+    "expired": "time for a probe",
+    "probe_success": "the probe succeeded",
+    "probe_failure": "the probe failed",
+}
 
 
 # --- alerts ---------------------------------------------------------------------------------------------------------
@@ -165,30 +212,38 @@ def alerts(log: AlertLog, state: State) -> Section:
     rows = sorted(log.last.items(), key=lambda item: (item[0] not in log.firing, item[1].alert.severity, item[0]))
     columns = [
         Column("Severity", lambda item: text.word(item[1].alert.severity)),
-        Column("Alert", lambda item: Text(item[1].alert.name.removeprefix("OtelTools"), "bold")),
-        Column("For", lambda item: item[1].subject or "all"),
-        Column("Value", lambda item: _value(item[1], item[1].value), right=True),
-        Column("Limit", lambda item: _limit(item[1]), right=True),
-        Column("State", lambda item: Text("firing", "red") if item[0] in log.firing else Text("resolved", "green")),
+        Column("Alert", lambda item: Text(_alert(item[1].alert.name), "bold")),
+        Column("For", lambda item: item[1].subject or "all", flexible=True),
+        Column("Value", lambda item: _value(item[1].alert, item[1].value), right=True),
+        Column("Limit", lambda item: _limit(item[1].alert)),
+        Column("State", lambda item: Text("firing", "red") if item[0] in log.firing else Text("over", "green")),
     ]
-    received = text.window(state.clock() - state.started)
-    return Section("Alerts", columns, rows, f"on the {received} received so far", "none of them fires")
+    received = state.clock() - state.started
+    short = received < max((firing.alert.window for _, firing in rows), default=0)
+    quiet = sorted({_alert(alert.name) for alert in ALERTS} - {_alert(name) for name, _ in log.last})
+    return Section(
+        "Alerts",
+        columns,
+        rows,
+        note=f"evaluated on the {text.window(received)} received so far" if short else "",
+        empty="none fires",
+        foot=f"Quiet: {', '.join(quiet)}",
+    )
 
 
-def _limit(firing: Firing) -> str:
-    alert = firing.alert
+def _alert(name: str) -> str:
+    return name.removeprefix("OtelTools")
+
+
+def _limit(alert: Alert) -> str:
     if alert.measure is Measure.LEVEL:
-        return "any"
-    return f"> {_value(firing, alert.threshold)} over {text.window(alert.window)}"
+        return text.UNKNOWN
+    return f"> {_value(alert, alert.threshold)} in {text.window(alert.window)}"
 
 
-def _value(firing: Firing, value: float) -> str:
-    alert = firing.alert
+def _value(alert: Alert, value: float) -> str:
     if alert.measure is Measure.ERROR_RATIO:
         return text.percent(value)
-    match alert.metric.unit:
-        case "s":
-            return text.seconds(value)
-        case "USD":
-            return text.usd(value)
-    return f"{value:.3g}"
+    if alert.measure is Measure.LEVEL:
+        return "open"
+    return {"s": text.seconds, "USD": text.usd}.get(alert.metric.unit, "{:.3g}".format)(value)

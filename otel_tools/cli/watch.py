@@ -68,12 +68,13 @@ class Dashboard:
 
     def _header(self) -> Text:
         receiver, received = self._receiver, self._state.received
-        heard = ", ".join(f"{received[what]:,} {what}" for what in ("spans", "data points", "log records"))
         processes = len(self._state.sources())
+        counts = [f"{processes} process{'es' if processes != 1 else ''}"]
+        counts += [f"{count:,} {what}" for what, count in received.items()]
         return Text.assemble(
             ("otel-tools watch", "bold"),
-            f"  OTLP on {receiver.host}, gRPC {receiver.grpc_port}, HTTP {receiver.http_port}",
-            (f"  {heard} from {processes} process{'es' if processes != 1 else ''}" if received else "", "dim"),
+            f"  gRPC {receiver.host}:{receiver.grpc_port}, HTTP {receiver.http_port}",
+            (f"  {', '.join(counts)}" if received else "", "dim"),
         )
 
     def _hint(self) -> Text:

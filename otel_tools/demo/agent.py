@@ -5,6 +5,8 @@ Nothing in it knows of otel-tools or OpenTelemetry. It asks OpenAI or Anthropic,
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import sys
@@ -13,6 +15,11 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+with contextlib.suppress(ImportError):
+    import openai
+with contextlib.suppress(ImportError):
+    import anthropic
 
 SYSTEM = """You are the support agent of a shop for outdoor shoes. Answer in two or three sentences. Use the tools for
 whatever you do not know: orders, stock, the knowledge base, and how this customer likes to be addressed. Ask for
@@ -78,6 +85,11 @@ def _call_tools(calls: list[tuple[str, dict[str, Any]]]) -> list[str]:
         return list(pool.map(lambda call: _call_tool(*call), calls))
 
 
+@functools.cache
+def _client(kind: type[Any]) -> Any:
+    return kind()
+
+
 # --- the agent ------------------------------------------------------------------------------------------------------
 def run_session(question: str, model: str) -> str:
     """Answer one question; the answer is streamed, the first look at the question is not."""
@@ -85,8 +97,6 @@ def run_session(question: str, model: str) -> str:
 
 
 def _ask_openai(question: str, model: str) -> str:
-    import openai  # noqa: PLC0415  only one of the two clients may be installed
-
     tools: Any = [
         {
             "type": "function",
@@ -100,43 +110,39 @@ def _ask_openai(question: str, model: str) -> str:
         for name, tool in TOOL_REGISTRY.items()
     ]
     messages: list[Any] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-    with openai.OpenAI() as client:
-        reply: Any = client.chat.completions.create(model=model, messages=messages, tools=tools).choices[0].message
-        while reply.tool_calls:
-            calls = [(call.function.name, json.loads(call.function.arguments)) for call in reply.tool_calls]
-            messages.append(reply.model_dump(include={"role", "content", "tool_calls"}, exclude_none=True))
-            for call, result in zip(reply.tool_calls, _call_tools(calls), strict=True):
-                messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
-            options: Any = {"include_usage": True}
-            with client.chat.completions.stream(
-                model=model, messages=messages, tools=tools, stream_options=options
-            ) as stream:
-                reply = stream.get_final_completion().choices[0].message
+    completions = _client(openai.OpenAI).chat.completions
+    reply: Any = completions.create(model=model, messages=messages, tools=tools).choices[0].message
+    while reply.tool_calls:
+        calls = [(call.function.name, json.loads(call.function.arguments)) for call in reply.tool_calls]
+        messages.append(reply.model_dump(include={"role", "content", "tool_calls"}, exclude_none=True))
+        for call, result in zip(reply.tool_calls, _call_tools(calls), strict=True):
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+        asked: Any = {"stream_options": {"include_usage": True}}
+        with completions.stream(model=model, messages=messages, tools=tools, **asked) as stream:
+            reply = stream.get_final_completion().choices[0].message
     return reply.content or ""
 
 
 def _ask_anthropic(question: str, model: str) -> str:
-    import anthropic  # noqa: PLC0415  same
-
     tools: Any = [
         {"name": name, "description": tool.__doc__, "input_schema": _schema(PARAMETERS[name])}
         for name, tool in TOOL_REGISTRY.items()
     ]
     messages: list[Any] = [{"role": "user", "content": question}]
     asked: Any = {"model": model, "max_tokens": 1024, "system": SYSTEM, "messages": messages, "tools": tools}
-    with anthropic.Anthropic() as client:
-        reply = client.messages.create(**asked)
-        while reply.stop_reason == "tool_use":
-            uses: list[Any] = [block for block in reply.content if block.type == "tool_use"]
-            results = _call_tools([(use.name, use.input) for use in uses])
-            messages.append({"role": "assistant", "content": [block.to_dict() for block in reply.content]})
-            blocks = [
-                {"type": "tool_result", "tool_use_id": use.id, "content": result}
-                for use, result in zip(uses, results, strict=True)
-            ]
-            messages.append({"role": "user", "content": blocks})
-            with client.messages.stream(**asked) as stream:
-                reply = stream.get_final_message()
+    client = _client(anthropic.Anthropic)
+    reply = client.messages.create(**asked)
+    while reply.stop_reason == "tool_use":
+        uses: list[Any] = [block for block in reply.content if block.type == "tool_use"]
+        results = _call_tools([(use.name, use.input) for use in uses])
+        messages.append({"role": "assistant", "content": [block.to_dict() for block in reply.content]})
+        blocks = [
+            {"type": "tool_result", "tool_use_id": use.id, "content": result}
+            for use, result in zip(uses, results, strict=True)
+        ]
+        messages.append({"role": "user", "content": blocks})
+        with client.messages.stream(**asked) as stream:
+            reply = stream.get_final_message()
     return "".join(block.text for block in reply.content if block.type == "text")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from otel_tools.cli.rows import NO_SESSION, RUNNING, Session
+from otel_tools.cli.rows import Session
 from otel_tools.cli.state import State
 from otel_tools.demo.program import Program
 from otel_tools.demo.script import SEARCH
@@ -44,13 +44,13 @@ ACTS: Final = (
     Act("The search API begins to fail", _RETURNS, behaviour={"search": Behaviour.FAIL}),
     Act("Its third failure opens the circuit", _RETURNS, model=1),
     Act(
-        "The warehouse hangs, preferences fail, too",
+        "The warehouse hangs, preferences fail",
         "How do I return my order 1042, and is the trail shoe in stock?",
         behaviour={"inventory": Behaviour.HANG, "preferences": Behaviour.FAIL},
     ),
     Act("A model that never gives up", "How do I return shoes? Find out, whatever it takes."),
     Act(
-        "The service is back: a probe closes the circuit",
+        "Back again: a probe closes the circuit",
         _RETURNS,
         behaviour=dict.fromkeys(("search", "inventory", "preferences"), Behaviour.OK),
         pause=RESET_AFTER,
@@ -87,11 +87,11 @@ def play(
 
 
 def finished(state: State) -> list[Session]:
-    """The sessions that have arrived as a whole, in the order they began."""
-    return [row for row in state.sessions() if row.outcome not in (RUNNING, NO_SESSION)]
+    """The sessions whose traces have arrived as a whole, in the order they began."""
+    return [row for row in state.sessions() if (trace := state.trace(row.trace_id)) and trace.runs()]
 
 
-def await_sessions(state: State, count: int, patience: float = 5.0) -> Session | None:
+def await_sessions(state: State, count: int, patience: float = 10.0) -> Session | None:
     """Wait until that many sessions have arrived; gives the last of them."""
     with state.changed:
         arrived = state.changed.wait_for(lambda: len(finished(state)) >= count, patience)
@@ -103,7 +103,7 @@ def missing(state: State) -> list[str]:
     if not state.received:
         return ["no telemetry arrived"]
     sessions = finished(state)
-    seen = {outcome for row in sessions for outcome in row.outcomes} | {row.outcome for row in sessions}
+    seen = {outcome for row in sessions for outcome in row.troubles} | {row.outcome for row in sessions}
     changes = {(change.before, change.after) for change in state.transitions() if change.name == SEARCH}
     told = {
         f"{len(ACTS)} sessions (there are {len(sessions)})": len(sessions) == len(ACTS),

@@ -261,8 +261,8 @@ class CircuitBreaker:
         if before.kind is after.kind and reason != "probe_lost":
             return []
         self._sequence += 1
-        closed_for = after.until - after.since if after.kind in (OPEN, FORCED_OPEN) else inf
-        return [Transition(self.name, before.kind, after.kind, reason, _seconds(closed_for), self._sequence)]
+        wait = after.until - after.since if after.kind in (OPEN, FORCED_OPEN) else inf
+        return [Transition(self.name, before.kind, after.kind, reason, _seconds(wait), self._sequence)]
 
     def _tell(self, transitions: list[Transition]) -> None:
         if self._listener is None:

@@ -65,7 +65,8 @@ class Policy:
         timeout: Deadline of a call in seconds; `None` for none. A sync tool with a timeout runs in a worker thread.
         circuit: The circuit breaker, `None` for none.
         criticality: Whether a failure is raised or becomes a note for the model.
-        fallback: Called with the tool's own arguments when an optional tool failed; gives the value instead of the note.
+        fallback: Called with the tool's own arguments when an optional tool failed; gives the value instead of the
+            note.
         max_in_flight: Calls of it that may run at once; further ones are refused. `None` for no limit, but a sync
             tool with a timeout never has more than 16 (that bounds the threads which hung calls can hold).
         is_failure: Given a returned value, whether it is an error returned as data.

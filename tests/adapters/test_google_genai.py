@@ -158,7 +158,7 @@ def test_content_is_recorded_when_it_is_asked_for(otel: Recorder, server: FakeSe
 
 def _plain(value: Any) -> Any:
     """The SDK freezes what log records hold; lists and dictionaries again."""
-    return json.loads(json.dumps(value, default=lambda frozen: dict(frozen)))
+    return json.loads(json.dumps(value, default=dict))
 
 
 def get_weather(city: str) -> str:

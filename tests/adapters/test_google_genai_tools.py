@@ -1,6 +1,7 @@
-"""Functions that the `google-genai` client calls by itself: one span per call, of the truth about its outcome."""
+"""Functions that the `google-genai` client calls by itself: one span per call, of the truth about its outcome.
 
-from __future__ import annotations
+No `from __future__ import annotations` here: clients before 2 cannot read annotations that are strings.
+"""
 
 import json
 from collections.abc import Callable

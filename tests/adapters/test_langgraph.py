@@ -22,6 +22,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import START, StateGraph
+from langgraph.pregel import Pregel
 from langgraph.types import Command, interrupt
 
 QUESTION = {"messages": [("user", "hi")]}
@@ -198,6 +199,22 @@ async def test_an_async_run_is_one_session_with_its_calls_below_it(
 
     agent = helper(server, [add, multiply])
     await (_astream(agent, stream_mode="messages") if way == "astream-messages" else ASYNC_RUNS[way](agent))
+
+    assert sorted(tree(otel)) == FULL_RUN_TREE
+    assert otel.span("invoke_agent helper") == FULL_RUN_SPAN
+
+
+@pytest.mark.filterwarnings("ignore:The v3 streaming protocol")
+def test_a_run_read_through_its_projections_is_one_session(otel: Recorder, server: FakeServer) -> None:
+    """The newest way to stream a run iterates the same generator, as far as its reader asks for more."""
+    server.reply(events=chunks(None, *TWO_CALLS))
+    server.reply(events=chunks("5 and 6"))
+    agent = helper(server, [add, multiply_sync])
+    if "stream_events" not in vars(Pregel):
+        pytest.skip("this version of langgraph has no `stream_events`")
+
+    run = agent.stream_events(QUESTION, CONFIG, version="v3")
+    assert run.output["messages"][-1].text == "5 and 6"
 
     assert sorted(tree(otel)) == FULL_RUN_TREE
     assert otel.span("invoke_agent helper") == FULL_RUN_SPAN

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -38,6 +38,7 @@ from tests.recorder import Recorder
 
 ROOT = Path(__file__).parents[2]
 JsonRpcError: Any = mcp_exceptions.McpError if MAJOR == 1 else mcp_exceptions.MCPError
+second_major = pytest.mark.skipif(MAJOR == 1, reason="mcp 1.x neither traces itself nor serves in the caller's context")
 HANDSHAKE = {} if MAJOR == 1 else {"mcp.protocol.version": "2025-11-25"}
 FIRST_CALL = "1" if MAJOR == 1 else "2"
 
@@ -106,11 +107,10 @@ async def over_stdio():
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    with contextlib.ExitStack() as stack:
-        nowhere = stack.enter_context(Path(os.devnull).open("w"))
-        async with stdio_client(server, errlog=nowhere) as (read, write), ClientSession(read, write) as session:
-            await session.initialize()
-            yield session
+    nowhere: Any = subprocess.DEVNULL
+    async with stdio_client(server, errlog=nowhere) as (read, write), ClientSession(read, write) as session:
+        await session.initialize()
+        yield session
 
 
 @contextmanager
@@ -313,10 +313,9 @@ async def test_a_server_that_dies(otel: Recorder) -> None:
     assert span == client_span("die", "error", error__type="-32000", rpc__response__status_code="-32000")
 
 
+@second_major
 async def test_the_sdks_other_requests_stay_its_own(native: Recorder) -> None:
     """The SDK 2.x traces itself: its `tools/list` inside our call stays its own, its span of the call becomes ours."""
-    if MAJOR == 1:
-        pytest.skip("mcp 1.x does not trace itself")
     async with connected(Tools().server) as session:
         native.clear()
         await session.call_tool("add", {"a": 1})
@@ -328,16 +327,15 @@ async def test_the_sdks_other_requests_stay_its_own(native: Recorder) -> None:
     ]
 
 
+@second_major
 async def test_the_sdks_span_of_another_call_is_not_ours(native: Recorder) -> None:
     """A request that goes round `call_tool`, inside a tool of another name, keeps the SDK's own span."""
-    if MAJOR == 1:
-        pytest.skip("mcp 1.x does not trace itself")
     from mcp.types import CallToolRequest, CallToolRequestParams
 
     async with connected(Tools().server) as session:
         native.clear()
         request = CallToolRequest(params=CallToolRequestParams(name="add", arguments={"a": 1}))
-        await otel_tools.tool(name="d")(session.send_request)(request, CallToolResult)
+        await otel_tools.tool("d")(session.send_request)(request, CallToolResult)
     assert [(span["name"], span["parent"]) for span in native.spans][-2:] == [
         ("MCP send tools/call add", "execute_tool d"),
         ("execute_tool d", None),
@@ -473,10 +471,9 @@ async def test_a_refusal_of_the_server_is_data(otel: Recorder) -> None:
     assert told(result)["reason"] == "disabled"
 
 
+@second_major
 async def test_in_one_process_a_call_counts_once(otel: Recorder) -> None:
     """With mcp 2.x a call served in the task that makes it is one call, one count."""
-    if MAJOR == 1:
-        pytest.skip("mcp 1.x serves in another task, which does not know of the call")
     from mcp import Client
 
     async with Client(Tools().server) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -34,8 +35,12 @@ from agents import (
     handoff,
     set_tracing_disabled,
 )
+from agents.mcp import MCPServerStdio
 from agents.tool import invoke_function_tool
 from agents.tool_context import ToolContext
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(autouse=True)
@@ -635,7 +640,8 @@ def test_a_program_that_imports_the_sdk_later_has_one_span_a_call() -> None:
     """The run loop imports a function that is patched already; it is still patched once, and undone for good."""
     program = subprocess.run(
         [sys.executable, "-m", "tests.adapters.agents_program"],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=120,
@@ -647,3 +653,25 @@ def test_a_program_that_imports_the_sdk_later_has_one_span_a_call() -> None:
         "off": [],
         "on again": ["execute_tool work"],
     }
+
+
+# --- tools of MCP servers -------------------------------------------------------------------------------------------
+async def test_an_mcp_tool_is_one_call(otel: Recorder, server: FakeServer, llm: AsyncOpenAI) -> None:
+    """The SDK's function tool calls an MCP client, which is instrumented, too: one span, with what both know."""
+    program = {"command": sys.executable, "args": ["-m", "tests.adapters.mcp_program"], "cwd": ROOT, "env": ENVIRONMENT}
+    server.reply(completion(None, CALL_ADD, ("unhappy", "{}"), ("fail", '{"reason": "secret"}')))
+    server.reply(completion("done"))
+
+    async with MCPServerStdio(program, client_session_timeout_seconds=60) as mcp_server:
+        await Runner.run(helper(llm, mcp_servers=[mcp_server]), "hi")
+
+    tools = [span["attributes"] for span in otel.spans if span["name"].startswith("execute_tool")]
+    assert {
+        (tool["gen_ai.tool.name"], tool["gen_ai.tool.call.id"], tool["mcp.method.name"], tool["otel_tools.outcome"])
+        for tool in tools
+    } == {
+        ("add", "call_1", "tools/call", "ok"),
+        ("unhappy", "call_2", "tools/call", "tool_error"),
+        ("fail", "call_3", "tools/call", "tool_error"),
+    }
+    assert otel.span("invoke_agent helper") == agent_span(**used(2, 3, 2))

@@ -44,7 +44,7 @@ def identifier(text: str, size: int) -> bytes:
 
 
 def span(
-    name: str, trace: str, number: str, parent: str = "", start: float = 0.0, end: float = 1.0, **more: Any
+    name: str, trace: str, number: str, parent: str = "", *, start: float = 0.0, end: float = 1.0, **more: Any
 ) -> dict:
     """A span; *start* and *end* are seconds after `T0`; `failed` sets its status, the rest are attributes."""
     failed = more.pop("failed", False)
@@ -133,7 +133,7 @@ def _times(start: float, time: float) -> dict[str, int]:
 
 
 def number(
-    metric: names.Metric, value: float, labels: dict | None = None, temporality=CUMULATIVE, start=0.0, time=10.0
+    metric: names.Metric, value: float, labels: dict | None = None, *, temporality=CUMULATIVE, start=0.0, time=10.0
 ) -> dict:
     """A counter or up-down counter with one data point."""
     point = {"as_double": value, "attributes": pairs(labels or {}), **_times(start, time)}
@@ -143,7 +143,13 @@ def number(
 
 
 def histogram(
-    metric: names.Metric, values: list[float], labels: dict | None = None, temporality=CUMULATIVE, start=0.0, time=10.0
+    metric: names.Metric,
+    values: list[float],
+    labels: dict | None = None,
+    *,
+    temporality=CUMULATIVE,
+    start=0.0,
+    time=10.0,
 ) -> dict:
     """A histogram with one data point, which recorded *values*."""
     bounds = metric.boundaries

@@ -1,4 +1,4 @@
-"""What the Gemini API (and Vertex AI, where it differs) sends: responses, stream chunks, errors, in its JSON spelling."""
+"""What the Gemini API (and Vertex AI, where it differs) sends, in its JSON spelling: responses, chunks, errors."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def start(self, failures: int, jitter: float, lease: float) -> None:
         settings = Circuit(failures=failures, reset_after=10.0, max_reset_after=80.0, jitter=jitter, lease=lease)
         self.clock = Clock()
-        self.wall = mock.patch.object(time, "time", lambda: 1e9 + self.jump)
+        self.wall = mock.patch.object(time, "time", self.wall_time)
         self.jump = 0.0
         self.wall.start()
         self.model = Model(settings, self.clock)
@@ -144,6 +144,9 @@ class BreakerMachine(RuleBasedStateMachine):
         self.breaker = CircuitBreaker(
             "tool", settings, clock=self.clock, random=lambda: next(draws), listener=self.log.append
         )
+
+    def wall_time(self) -> float:
+        return 1e9 + self.jump
 
     def teardown(self) -> None:
         """Wherever it has got to: with no override, waiting as told leads to an admitted call."""

@@ -125,7 +125,7 @@ def _target(path: str, shape: Shape, request: Callable[[Invocation], LLMRequest]
 
 ADAPTER = Adapter(
     library=_LIBRARY,
-    minimum="2.34",
+    minimum="1.20",
     package="google.genai",
     targets=(
         _target("Models._generate_content", Shape.SYNC, _generate),

@@ -82,7 +82,7 @@ def _invocation(path: str, shape: Shape) -> Target:
 
 ADAPTER = Adapter(
     library="google-genai",
-    minimum="2.34",
+    minimum="1.20",
     package="google.genai",
     targets=(
         _target("get_function_response_parts", Shape.SYNC, _batch),

@@ -1,0 +1,50 @@
+# `make demo` and `make test` do all the set-up themselves: a virtual environment with locked versions.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+OLDEST := .venv-oldest
+REQUIREMENTS := tests/requirements
+
+.PHONY: demo test test-oldest lint types bench check lock clean
+
+demo: $(VENV)/ready ## a tool-using agent, observed and governed, on this machine
+	$(VENV)/bin/otel-tools demo
+
+test: $(VENV)/ready ## the tests, with the newest supported libraries
+	$(VENV)/bin/python -m pytest
+
+test-oldest: $(OLDEST)/ready ## the tests, with the oldest supported majors
+	$(OLDEST)/bin/python -m pytest
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/ready
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/ready ## what a call costs, beside hand-written telemetry
+	$(VENV)/bin/python -m tests.bench
+
+check: lint types test test-oldest
+
+lock: ## choose versions anew (needs uv)
+	for set in newest oldest; do \
+	  uv pip compile --quiet --python-version 3.11 --no-header --no-emit-index-url --no-annotate --upgrade \
+	    --output-file $(REQUIREMENTS)/$$set.txt $(REQUIREMENTS)/$$set.in pyproject.toml; \
+	done
+
+clean:
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/ready: $(REQUIREMENTS)/newest.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "otel-tools needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)/newest.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(OLDEST)/ready: $(REQUIREMENTS)/oldest.txt pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)/oldest.txt
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
