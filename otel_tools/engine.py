@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from opentelemetry.context import Context
 
+from otel_tools import implicit
 from otel_tools.calls import AgentCall, Call, FoldedCall, LLMCall, ToolCall, current_call
 from otel_tools.config import Settings, load_or_default
 from otel_tools.drivers import Drivers
@@ -30,7 +31,8 @@ from otel_tools.model import (
 )
 from otel_tools.policy import Limits, Mode, Pipeline, Pipelines, Policy, Transition
 from otel_tools.pricing import Prices
-from otel_tools.telemetry import Telemetry
+from otel_tools.sessions import current_session
+from otel_tools.telemetry import Telemetry, attach, detach
 
 Wrapper: TypeAlias = Callable[[Callable[..., Any], Any, tuple[Any, ...], Mapping[str, Any]], Any]
 """The signature of a wrapt wrapper: wrapped, instance, args, kwargs."""
@@ -108,10 +110,25 @@ class Engine(Drivers):
                 _hand_on(request)
                 return None
             call = self._call(target, invocation, request)
+        except Exception:
+            internal_error("reading a call")
+            return None
+        return self._opened(call)
+
+    def _opened(self, call: Call[Any]) -> Call[Any] | None:
+        run = implicit.run_of(self, call.request) if self.settings.discover else None
+        token = attach(run.context) if run is not None else None
+        try:
+            if run is not None:
+                call.session = current_session()
+                implicit.follow(call, run)
             call.open()
         except Exception:
             internal_error("opening a call")
             return None
+        finally:
+            if token is not None:
+                detach(token)
         return call
 
     def _call(self, target: Target, invocation: Invocation, request: Request) -> Call[Any]:

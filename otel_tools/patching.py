@@ -17,6 +17,7 @@ from typing import Any, Literal
 import wrapt
 
 from otel_tools import coexistence
+from otel_tools import semconv as names
 from otel_tools.adoption import AdoptingTracer
 from otel_tools.calls import current_call
 from otel_tools.engine import Engine
@@ -158,14 +159,8 @@ class Patcher:
                 key = (place.adapter.library, place.status)
                 counts[key] = counts.get(key, 0) + 1
         for (library, status), count in counts.items():
-            yield (
-                count,
-                {
-                    "otel_tools.library": library,
-                    "otel_tools.library.version": library_version(library) or "unknown",
-                    "otel_tools.status": status,
-                },
-            )
+            version = library_version(library) or "unknown"
+            yield count, {names.LIBRARY: library, names.LIBRARY_VERSION: version, names.STATUS: status}
 
 
 # --- import hooks ---------------------------------------------------------------------------------------------------

@@ -192,12 +192,7 @@ CLIENT_DURATION = Metric(
     "gen_ai.client.operation.duration", "histogram", "s", "Duration of LLM calls.", (*_CLIENT, ERROR_TYPE), _DURATION
 )
 CLIENT_TOKENS = Metric(
-    "gen_ai.client.token.usage",
-    "histogram",
-    "{token}",
-    "Tokens used by LLM calls.",
-    (*_CLIENT, TOKEN_TYPE),
-    _TOKENS,
+    "gen_ai.client.token.usage", "histogram", "{token}", "Tokens of LLM calls.", (*_CLIENT, TOKEN_TYPE), _TOKENS
 )
 CLIENT_FIRST_CHUNK = Metric(
     "gen_ai.client.operation.time_to_first_chunk",
@@ -219,17 +214,12 @@ TOOL_DURATION = Metric(
     "gen_ai.execute_tool.duration",
     "histogram",
     "s",
-    "Duration of tool calls; a refused call has none.",
+    "Time of tool calls that were attempted.",
     (TOOL_NAME, TOOL_TYPE, AGENT_NAME, ERROR_TYPE),
     _TOOL_DURATION,
 )
 AGENT_DURATION = Metric(
-    "gen_ai.invoke_agent.duration",
-    "histogram",
-    "s",
-    "Duration of agent runs.",
-    (AGENT_NAME, ERROR_TYPE),
-    _AGENT_DURATION,
+    "gen_ai.invoke_agent.duration", "histogram", "s", "Time of agent runs.", (AGENT_NAME, ERROR_TYPE), _AGENT_DURATION
 )
 AGENT_INFERENCE_CALLS = Metric(
     "gen_ai.invoke_agent.inference_calls",
@@ -248,11 +238,7 @@ AGENT_TOOL_CALLS = Metric(
     _CALLS,
 )
 TOOL_CALLS = Metric(
-    "otel_tools.tool.calls",
-    "counter",
-    "{call}",
-    "Tool calls by outcome, refused ones included.",
-    (TOOL_NAME, OUTCOME, DEGRADED),
+    "otel_tools.tool.calls", "counter", "{call}", "Tool calls, refused ones too.", (TOOL_NAME, OUTCOME, DEGRADED)
 )
 TOOL_RESULT_SIZE = Metric(
     "otel_tools.tool.result.size",

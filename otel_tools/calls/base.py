@@ -220,10 +220,15 @@ class Call(Generic[R]):
         except Exception:
             internal_error("settling a call with policy")
         try:
-            self._account(ending)
-            self.recording.close(ending)
+            self._write(ending)
         except Exception:
             internal_error("recording a call")
+
+    def _write(self, ending: Ending) -> None:
+        try:
+            self._account(ending)
+        finally:
+            self.recording.close(ending)
 
     def _settle(self, ending: Ending) -> None:
         if self.pipeline is not None and self.attempt is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from otel_tools.calls.base import Call
@@ -19,6 +20,9 @@ class LLMCall(Call[LLMRequest]):
 
     recording: LLMRecording
     chunks: Chunks | None = None
+    on_end: Callable[[Ending], None] | None = None
+    """Told of the ending, once everything about it is known."""
+
     _previous: float | None = None
     _first: float | None = None
 
@@ -81,6 +85,11 @@ class LLMCall(Call[LLMRequest]):
         except Exception:
             internal_error("reading a stream")
         self.end(ending)
+
+    def _write(self, ending: Ending) -> None:
+        super()._write(ending)
+        if self.on_end is not None:
+            self.on_end(ending)
 
     def _account(self, ending: Ending) -> None:
         usage = getattr(ending.response, "usage", None)

@@ -12,7 +12,7 @@ from otel_tools.cli.amounts import ZERO
 from otel_tools.cli.metrics import MetricStore
 from otel_tools.cli.otlp import Event, Span
 from otel_tools.cli.traces import LLM_OPERATIONS, Node, Trace
-from otel_tools.policy.outcome import FAILED, Outcome
+from otel_tools.policy.outcome import FAILED, REFUSED, Outcome
 
 RUNNING: Final = "running"
 NO_SESSION: Final = "no session"
@@ -133,7 +133,7 @@ def _unfinished(trace: Trace, calls: list[Span], now: float) -> Session:
 
 def _sum_up(row: Session, spans: Iterable[Span]) -> None:
     for span in spans:
-        if span.operation in LLM_OPERATIONS:
+        if span.operation in LLM_OPERATIONS and span.attributes.get(names.OUTCOME) not in REFUSED:
             _add_llm(row, span.attributes)
         elif span.operation == names.EXECUTE_TOOL:
             _add_tool(row, span.attributes)
@@ -175,6 +175,8 @@ _TOTALS: Final = {
 
 def _read_totals(row: Session, attributes: Mapping[str, Any]) -> None:
     """What the session says of itself is exact, even where its calls were sampled away."""
+    if names.SESSION_COST in attributes:
+        row.unpriced = 0  # it is only said where there are such tokens
     for field_name, attribute in _TOTALS.items():
         if attribute in attributes:
             setattr(row, field_name, attributes[attribute])

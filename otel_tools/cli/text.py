@@ -98,10 +98,11 @@ def word(value: str, text: str | None = None) -> Text:
 
 def words(counts: Mapping[str, int]) -> Text:
     """`3 errors, 2 circuit open`, each in its colour."""
-    return Text(", ", "dim").join(
-        word(value, f"{count} {value.replace('_', ' ')}{'s' if count > 1 and value in _NOUNS else ''}")
-        for value, count in counts.items()
-    )
+    line = Text()
+    for value, count in counts.items():
+        plural = "s" if count > 1 and value in _NOUNS else ""
+        line.append(", " if line else "").append_text(word(value, f"{count} {value.replace('_', ' ')}{plural}"))
+    return line
 
 
 _NOUNS: Final = frozenset({Outcome.ERROR, Outcome.TOOL_ERROR, Outcome.TIMEOUT})

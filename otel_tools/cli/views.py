@@ -136,7 +136,7 @@ def sessions(rows: Sequence[Session], *, numbered: bool = False) -> Section:
         Column("out", lambda row: f"{row.output_tokens:,}", right=True),
         Column("Cost", _cost, right=True),
         Column("Duration", lambda row: text.seconds(row.duration), right=True),
-        Column("Tool calls that failed", lambda row: text.words(row.troubles), extra=True),
+        Column("Failed tool calls", lambda row: text.words(row.troubles), extra=True),
     ]
     note = f"of agent {next(iter(agents))}" if len(agents) == 1 and "" not in agents else ""
     return Section("Sessions", columns, rows, note=note, empty="none yet")
@@ -159,9 +159,9 @@ def tools(rows: Sequence[Tool]) -> Section:
         Column("Result", lambda row: text.size(row.result_bytes), right=True),
         Column("Running", _running, right=True),
         Column("Circuit", _circuit),
-        Column("Calls that failed", lambda row: text.words(row.troubles), extra=True),
+        Column("Failed calls", lambda row: text.words(row.troubles), extra=True),
     ]
-    return Section("Tools", columns, rows, empty="none called yet")
+    return Section("Tools", columns, rows, note="calls that a circuit refuses are errors, too", empty="none called yet")
 
 
 def _errors(row: Tool) -> Text:
@@ -180,7 +180,7 @@ def _circuit(row: Tool) -> Text:
     processes = sum(row.circuit.values())
     states = [
         text.word(state, state.replace("_", " ") + (f" {count}/{processes}" if count < processes else ""))
-        for state, count in row.circuit.items()
+        for state, count in sorted(row.circuit.items(), key=lambda item: item[0] == "closed")
     ]
     return Text(" ").join(states) if states else Text(text.UNKNOWN, "dim")
 
@@ -195,7 +195,8 @@ def circuits(changes: Sequence[Transition]) -> Section:
         Column("Became", lambda change: text.word(change.after)),
         Column("Why", lambda change: _REASONS.get(change.reason, change.reason.replace("_", " "))),
     ]
-    return Section("Circuit history", columns, changes, empty="no circuit has changed")
+    note = "an open circuit refuses calls at once, until a probe succeeds"
+    return Section("Circuit history", columns, changes, note=note, empty="no circuit has changed")
 
 
 _REASONS: Final = {
@@ -225,7 +226,7 @@ def alerts(log: AlertLog, state: State) -> Section:
         "Alerts",
         columns,
         rows,
-        note=f"evaluated on the {text.window(received)} received so far" if short else "",
+        note=f"evaluated on {text.window(received)} of telemetry, shorter than the windows" if short else "",
         empty="none fires",
         foot=f"Quiet: {', '.join(quiet)}",
     )

@@ -22,6 +22,7 @@ from otel_tools.cli.state import State
 from otel_tools.cli.tree import TraceTree
 
 _PIPE_WIDTH = 110
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  not bound to here, only recognised
 _NO_METRICS = "Tools and alerts need metrics; programs send them once a minute (OTEL_METRIC_EXPORT_INTERVAL, in ms)."
 _OVERHEAD = 4
 """Lines of a section beside its rows: title, headers, rule and a blank line."""
@@ -79,7 +80,8 @@ class Dashboard:
 
     def _hint(self) -> Text:
         receiver = self._receiver
-        endpoint = f"http://{receiver.host}:{receiver.grpc_port}"
+        host = "127.0.0.1" if receiver.host in _ANY_ADDRESS else receiver.host
+        endpoint = f"http://{host}:{receiver.grpc_port}"
         return Text.assemble(
             "Nothing has arrived yet. Start your agent in another terminal:\n\n",
             (f"  export OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} OTEL_METRIC_EXPORT_INTERVAL=2000\n", "bold"),
@@ -136,12 +138,12 @@ def command(host: str, grpc_port: int, http_port: int, once: float | None) -> No
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Receiver(state.add, host, grpc_port, http_port) as receiver, contextlib.suppress(KeyboardInterrupt):
         if once is not None or not screen.is_terminal:
-            threading.Event().wait(once)
+            _wait(once)
         else:
-            _live(screen, Dashboard(state, receiver, log))
+            with Live(Dashboard(state, receiver, log), console=screen, screen=True, refresh_per_second=2):
+                _wait(None)
     screen.print(Dashboard(state, receiver, log, whole=True))
 
 
-def _live(screen: Console, dashboard: Dashboard) -> None:
-    with Live(dashboard, console=screen, screen=True, refresh_per_second=2):
-        threading.Event().wait()
+def _wait(seconds: float | None) -> None:
+    threading.Event().wait(seconds)

@@ -32,6 +32,7 @@ class Ending:
         cost: USD, if the price is known; *cost_source* says where it is from.
         first_chunk: Seconds to the first chunk with content of a streamed response.
         size: Bytes of the result, where it was measured item by item.
+        seconds: How long it lasted, where it ended before it could be written down.
         late: It finished after its deadline all the same.
     """
 
@@ -49,6 +50,7 @@ class Ending:
     cost_source: str | None = None
     first_chunk: float | None = None
     size: int | None = None
+    seconds: float | None = None
     attributes: Attributes = field(default_factory=dict)
 
 
@@ -101,6 +103,8 @@ class Recording(Generic[R]):
     def close(self, ending: Ending) -> None:
         """Write what became of the call and end the span; metrics first, so that exemplars carry its trace id."""
         nanoseconds = time.perf_counter_ns() - self._started
+        if ending.seconds is not None:
+            nanoseconds = int(ending.seconds * 1e9)
         try:
             attributes: Attributes = {names.OUTCOME: ending.outcome.value, **ending.attributes}
             if ending.outcome not in NO_ERROR:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import openai
 import pytest
 
+from otel_tools import MaxIterationsExceeded
 from tests.fake_server import FakeServer
 from tests.recorder import Recorder
 
@@ -17,6 +18,7 @@ pytest.importorskip("langchain")
 pytest.importorskip("langchain_openai")
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import ModelCallLimitMiddleware, ToolCallLimitMiddleware
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
@@ -396,6 +398,34 @@ def test_an_interrupt_in_a_tool_is_no_error(otel: Recorder, server: FakeServer) 
     ]
 
 
+@pytest.mark.parametrize("limit", ["model", "tool"])
+def test_a_call_limit_of_langchain_says_so_too(otel: Recorder, server: FakeServer, limit: str) -> None:
+    """The limits that LangChain offers as middleware are a maximum of iterations when they raise."""
+    middleware = {
+        "model": ModelCallLimitMiddleware(run_limit=1, exit_behavior="error"),
+        "tool": ToolCallLimitMiddleware(run_limit=1, exit_behavior="error"),
+    }
+    server.reply(completion(None, *TWO_CALLS))
+    server.default = server.reply(completion(None, *TWO_CALLS))
+
+    with pytest.raises(Exception, match="limit"):
+        helper(server, [add, multiply_sync], middleware=[middleware[limit]]).invoke(QUESTION)
+
+    assert otel.span("invoke_agent helper")["attributes"]["otel_tools.session.outcome"] == "max_iterations"
+
+
+def test_a_limit_of_the_session_ends_the_run(otel: Recorder, server: FakeServer) -> None:
+    """The LLM call that would be one too many is refused before it is made."""
+    otel.instrument(mode="enforce", sessions={"max_iterations": 1})
+    server.reply(completion(None, *TWO_CALLS))
+
+    with pytest.raises(MaxIterationsExceeded):
+        helper(server, [add, multiply_sync]).invoke(QUESTION)
+
+    assert len(server.requests) == 1
+    assert otel.span("invoke_agent helper")["attributes"]["otel_tools.session.outcome"] == "max_iterations"
+
+
 # --- runs inside runs -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 def test_a_subgraph_is_a_part_of_the_session(otel: Recorder, server: FakeServer, *, asynchronous: bool) -> None:
@@ -465,11 +495,11 @@ def test_a_client_call_in_a_node_is_traced(otel: Recorder, server: FakeServer) -
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
-def test_a_graph_without_a_name_is_named_by_its_run_or_not_at_all(otel: Recorder) -> None:
-    """LangGraph's own default name says nothing, so it is not used."""
+def test_a_graph_without_a_name_is_named_by_its_configuration_or_not_at_all(otel: Recorder) -> None:
+    """LangGraph's own default name says nothing, so it is not used; nor is the name of a single run."""
     nameless = graph(lambda state: state, None)
 
-    nameless.invoke({"n": 1})
+    nameless.invoke({"n": 1}, {"run_name": "run of 9:15"})
     nameless.with_config(run_name="nightly").invoke({"n": 1})
 
     assert otel.spans == [agent_span(None), agent_span("nightly")]

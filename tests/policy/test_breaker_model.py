@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from otel_tools.policy import Circuit, CircuitBreaker, Permit, Rejection, Transition, Verdict
 from tests.policy.tools import Clock
@@ -131,8 +131,10 @@ class BreakerMachine(RuleBasedStateMachine):
         failures=st.integers(1, 4),
         jitter=st.sampled_from([0.0, 0.1, 1.0]),
         lease=st.sampled_from([1.0, 5.0, 60.0]),
+        operators=st.sampled_from([False, False, True]),
     )
-    def start(self, failures: int, jitter: float, lease: float) -> None:
+    def start(self, failures: int, jitter: float, lease: float, operators: bool) -> None:
+        self.operators = operators  # where they act often, little else happens
         settings = Circuit(failures=failures, reset_after=10.0, max_reset_after=80.0, jitter=jitter, lease=lease)
         self.clock = Clock()
         self.wall = mock.patch.object(time, "time", self.wall_time)
@@ -182,6 +184,12 @@ class BreakerMachine(RuleBasedStateMachine):
             self.model.record(token, verdict, retry_after if retry_after and retry_after > 0 else None)
             self.breaker.record(answer, verdict, retry_after)
 
+    @rule(target=permits, verdict=st.sampled_from(list(Verdict)))
+    def call_and_finish(self, verdict: Verdict) -> Any:
+        permit = self.call()
+        self.finish(permit, verdict, None)
+        return permit
+
     @rule(seconds=SECONDS)
     def tick(self, seconds: float) -> None:
         self.clock.tick(seconds)
@@ -190,21 +198,25 @@ class BreakerMachine(RuleBasedStateMachine):
     def jump_wall_clock(self, jump: float) -> None:
         self.jump += jump
 
+    @precondition(lambda self: self.operators)
     @rule(expires_after=EXPIRY)
     def force_open(self, expires_after: float | None) -> None:
         self.model.override("forced_open", expires_after)
         self.breaker.force_open("incident 7", "ann", expires_after)
 
+    @precondition(lambda self: self.operators)
     @rule(expires_after=EXPIRY)
     def disable(self, expires_after: float | None) -> None:
         self.model.override("disabled", expires_after)
         self.breaker.disable("too touchy", "ann", expires_after)
 
+    @precondition(lambda self: self.operators)
     @rule()
     def reset(self) -> None:
         self.model.reset()
         self.breaker.reset()
 
+    @precondition(lambda self: self.operators)
     @rule(failures=st.integers(1, 4))
     def reconfigure(self, failures: int) -> None:
         if self.model.failures < failures:

@@ -64,7 +64,7 @@ def _read_value(value: Any) -> ToolResponse:
 def _read_error(error: BaseException) -> ToolResponse | None:
     """`ToolError` is what a tool tells the model; arguments that do not fit are the model's fault."""
     if any(cls.__name__ == "ToolError" for cls in type(error).__mro__):
-        return ToolResponse(Outcome.TOOL_ERROR)
+        return ToolResponse(Outcome.TOOL_ERROR, result=get(error, "content"), error_type="tool_error")
     if type(error.__cause__).__name__ == "ValidationError" and isinstance(error, ValueError):
         return ToolResponse(Outcome.ERROR, neutral=True)
     return None

@@ -19,7 +19,7 @@ def _request(call: Invocation) -> AgentRequest:
     bound, given = _mapping(call.instance.config), _mapping(call.argument(1, "config"))
     ids = {**_mapping(bound.get("configurable")), **_mapping(given.get("configurable"))}
     return AgentRequest(
-        _own_name(call.instance) or given.get("run_name") or bound.get("run_name") or _node(given),
+        _own_name(call.instance) or bound.get("run_name") or _node(given),
         "langgraph",
         conversation_id=_text(ids.get("thread_id")),
         user_id=_text(ids.get("user_id")),
@@ -27,6 +27,7 @@ def _request(call: Invocation) -> AgentRequest:
 
 
 def _own_name(graph: Any) -> str | None:
+    """The name it was compiled with. That of a single run names no agent: there is no end of such names."""
     return graph.name if graph.name != _UNNAMED else None
 
 

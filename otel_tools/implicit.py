@@ -1,0 +1,129 @@
+"""Runs that nobody declared: an agent loop written by hand, with neither a framework nor `session`.
+
+The first LLM call that offers the model tools, outside of any session, begins a run. While the model asks for tools,
+those tool calls and the LLM call that brings their results belong to it; it ends with the answer that asks for none.
+So such a loop is one trace and one account, too.
+
+The run is kept in a context variable of its own: the program's current span is never touched outside of our calls.
+"""
+
+from __future__ import annotations
+
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import Context
+
+from otel_tools.calls import AgentCall, Call, LLMCall
+from otel_tools.errors import internal_error
+from otel_tools.model import AgentRequest, Invocation, LLMRequest, LLMResponse, Shape, Target, ToolRequest
+from otel_tools.policy.outcome import Outcome, Verdict
+from otel_tools.recordings import Ending
+from otel_tools.sessions import current_session
+
+if TYPE_CHECKING:
+    from otel_tools.engine import Engine
+
+_RUN: Final[ContextVar[ImplicitRun | None]] = ContextVar("otel_tools.implicit_run", default=None)
+
+
+class ImplicitRun:
+    """An agent run as its LLM calls show it. Dropped without an answer, it ends as of its last LLM call."""
+
+    def __init__(self, call: AgentCall, tools: frozenset[str]) -> None:
+        self.context: Context = call.context
+        self.tools = tools
+        self.waits_for_tools = False
+        self._call = call
+        self._last = _Last()
+        self._finalizer = weakref.finalize(self, _abandoned, call, self._last)
+
+    @property
+    def open(self) -> bool:
+        """Whether another call can belong to it."""
+        return self._finalizer.alive
+
+    def ended(self, ending: Ending) -> None:
+        """One of its LLM calls has ended: with a wish for tools the run goes on, with an answer it is over."""
+        self._last.seconds = self._call.recording.elapsed()
+        self._last.ending = ending
+        self.waits_for_tools = _asks_for_tools(ending.response)
+        if ending.outcome is Outcome.OK and not self.waits_for_tools and self._finalizer.detach():
+            self._call.returned(None)
+
+    def abandon(self) -> None:
+        """Another run has begun in its place."""
+        self._finalizer()
+
+
+class _Last:
+    """When and how the last LLM call of a run ended."""
+
+    seconds: float | None = None
+    ending: Ending | None = None
+
+
+def _abandoned(call: AgentCall, last: _Last) -> None:
+    failed = last.ending is not None and last.ending.outcome not in (Outcome.OK, Outcome.CANCELLED)
+    ending = Ending(Outcome.ERROR, Verdict.NEUTRAL) if failed else Ending(Outcome.CANCELLED, Verdict.NEUTRAL)
+    if failed and last.ending is not None:
+        ending.error, ending.error_type = last.ending.error, last.ending.error_type
+    ending.seconds = last.seconds
+    call.end(ending)
+
+
+def run_of(engine: Engine, request: Any) -> ImplicitRun | None:
+    """The run that a call belongs to, begun if need be; `None` inside a declared session and for all other calls."""
+    if current_session() is not None:
+        return None
+    try:
+        run = _RUN.get()
+        if isinstance(request, ToolRequest):
+            asked = run is not None and run.open and run.waits_for_tools and request.name in run.tools
+            return run if asked else None
+        return _run_of_llm_call(engine, request, run) if isinstance(request, LLMRequest) else None
+    except Exception:
+        internal_error("looking for the run of a call")
+        return None
+
+
+def _run_of_llm_call(engine: Engine, request: LLMRequest, run: ImplicitRun | None) -> ImplicitRun | None:
+    if run is not None and run.open:
+        if _answers_tools(request):
+            return run
+        run.abandon()
+    tools = frozenset(request.tool_names()) if request.tool_names is not None else frozenset()
+    if not tools:
+        return None
+    call = AgentCall(engine, _TARGET, Invocation(_loop, None, (), {}), AgentRequest(None, "implicit"))
+    call.open()
+    run = ImplicitRun(call, tools)
+    _RUN.set(run)
+    return run
+
+
+def follow(call: Call[Any], run: ImplicitRun) -> None:
+    """Let the run know how an LLM call of its own ends."""
+    if isinstance(call, LLMCall):
+        call.on_end = run.ended
+
+
+def _answers_tools(request: LLMRequest) -> bool:
+    """Whether the request brings results of tools: its last message does."""
+    messages = request.content().input_messages if request.content is not None else None
+    parts = messages[-1].get("parts", ()) if messages else ()
+    return any(part.get("type") == "tool_call_response" for part in parts)
+
+
+def _asks_for_tools(response: Any) -> bool:
+    if not isinstance(response, LLMResponse) or response.output is None:
+        return False
+    return any(part.get("type") == "tool_call" for message in response.output() for part in message.get("parts", ()))
+
+
+def _loop() -> None:
+    """An agent loop in the program is no callable of ours."""
+
+
+_TARGET: Final = Target(module=__name__, path="loop", shape=Shape.SYNC, request=lambda _: None)
