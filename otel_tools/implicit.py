@@ -9,13 +9,13 @@ The run is kept in a context variable of its own: the program's current span is 
 
 from __future__ import annotations
 
-import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
 
 from otel_tools.calls import AgentCall, Call, LLMCall
+from otel_tools.drops import when_dropped
 from otel_tools.errors import internal_error
 from otel_tools.model import AgentRequest, Invocation, LLMRequest, LLMResponse, Shape, Target, ToolRequest
 from otel_tools.policy.outcome import Outcome, Verdict
@@ -35,41 +35,45 @@ class ImplicitRun:
         self.context: Context = call.context
         self.tools = tools
         self.waits_for_tools = False
-        self._call = call
+        self._recording = call.recording
         self._last = _Last()
-        self._finalizer = weakref.finalize(self, _abandoned, call, self._last)
+        self._end = when_dropped(self, _end, call, self._last)
 
     @property
     def open(self) -> bool:
         """Whether another call can belong to it."""
-        return self._finalizer.alive
+        return self._end.alive
 
     def ended(self, ending: Ending) -> None:
         """One of its LLM calls has ended: with a wish for tools the run goes on, with an answer it is over."""
-        self._last.seconds = self._call.recording.elapsed()
-        self._last.ending = ending
+        last = self._last
+        last.seconds = self._recording.elapsed()
+        last.outcome, last.error_type = ending.outcome, ending.error_type
         self.waits_for_tools = _asks_for_tools(ending.response)
-        if ending.outcome is Outcome.OK and not self.waits_for_tools and self._finalizer.detach():
-            self._call.returned(None)
+        last.answered = ending.outcome is Outcome.OK and not self.waits_for_tools
+        if last.answered:
+            self._end()
 
     def abandon(self) -> None:
         """Another run has begun in its place."""
-        self._finalizer()
+        self._end()
 
 
 class _Last:
-    """When and how the last LLM call of a run ended."""
+    """When and how the last LLM call of a run ended. Never its exception, whose traceback would keep the run alive."""
 
     seconds: float | None = None
-    ending: Ending | None = None
+    outcome = Outcome.CANCELLED
+    error_type: str | None = None
+    answered = False
 
 
-def _abandoned(call: AgentCall, last: _Last) -> None:
-    failed = last.ending is not None and last.ending.outcome not in (Outcome.OK, Outcome.CANCELLED)
-    ending = Ending(Outcome.ERROR, Verdict.NEUTRAL) if failed else Ending(Outcome.CANCELLED, Verdict.NEUTRAL)
-    if failed and last.ending is not None:
-        ending.error, ending.error_type = last.ending.error, last.ending.error_type
-    ending.seconds = last.seconds
+def _end(call: AgentCall, last: _Last) -> None:
+    ending = Ending(Outcome.CANCELLED, Verdict.NEUTRAL, seconds=last.seconds)
+    if last.answered:
+        ending = Ending()
+    elif last.outcome not in (Outcome.OK, Outcome.CANCELLED):
+        ending = Ending(Outcome.ERROR, Verdict.NEUTRAL, error_type=last.error_type, seconds=last.seconds)
     call.end(ending)
 
 

@@ -15,6 +15,7 @@ from opentelemetry.trace import TracerProvider
 from otel_tools import semconv
 from otel_tools.config import Capture, Settings, load_or_default
 from otel_tools.discovery import Discovery
+from otel_tools.drops import finish_all, finish_at_exit
 from otel_tools.engine import Engine, activate
 from otel_tools.patching import Patcher
 from otel_tools.telemetry import Telemetry
@@ -50,11 +51,13 @@ class OtelToolsInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its pack
         self.patcher = Patcher(engine, disabled=self.settings.disabled_libraries)
         telemetry.observe(semconv.INSTRUMENTATION_STATUS, self.patcher.statuses)
         activate(engine)
+        finish_at_exit()
         self.patcher.apply()
         self._discovery.bind(self.settings.patch_tools, self.settings.patch_sessions)
         self._carry_context_into_threads()
 
     def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002  the base class's signature
+        finish_all()
         if self._discovery is not None:
             self._discovery.undo()
         if self.patcher is not None:

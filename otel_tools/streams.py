@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from otel_tools.drops import when_dropped
 from otel_tools.errors import internal_error
 from otel_tools.model import Held, InPlace, Iterated, Whole
 from otel_tools.telemetry import attach, detach
@@ -35,9 +36,9 @@ def watch(call: LLMCall, view: InPlace | Iterated | Held) -> Any:
 def _watched(call: LLMCall, iterator: Any, asynchronous: bool, ended: Callable[[], None] | None = None) -> Any:
     generator = _chunks_async(call, iterator, ended) if asynchronous else _chunks(call, iterator, ended)
     # a generator that is dropped before its first step runs no code of its own
-    weakref.finalize(generator, call.streamed)
+    when_dropped(generator, call.streamed)
     if ended is not None:
-        weakref.finalize(generator, ended)
+        when_dropped(generator, ended)
     return generator
 
 
@@ -109,16 +110,16 @@ def _watch_in_place(call: LLMCall, view: InPlace) -> None:
         return  # a held response gives the same stream each time it is asked
     ended = _watch_close(call, stream, view)
     setattr(stream, view.iterator, _watched(call, iterator, view.asynchronous, ended))
-    weakref.finalize(stream, call.streamed)
+    when_dropped(stream, call.streamed)
 
 
 def _watch_held(call: LLMCall, view: Held) -> None:
     holder = view.holder
     for name in view.read:
         _shadow_reader(call, holder, name)
-    weakref.finalize(holder, call.streamed)
+    when_dropped(holder, call.streamed)
     if (ended := _watch_close(call, holder, view)) is not None:
-        weakref.finalize(holder, ended)
+        when_dropped(holder, ended)
 
 
 def _watch_close(call: LLMCall, owner: Any, view: InPlace | Held) -> Callable[[], None] | None:

@@ -21,7 +21,7 @@ POLICY = {"policy", "errors"}
 MODEL = {"model", *POLICY}
 SETTINGS = {"config", "schema", "yaml_file", *POLICY}
 WRITING = {"telemetry", "coexistence", "capture", "sessions", "recordings", *MODEL, *VALUES}
-ENGINE = {"engine", "drivers", "calls", "streams", "workers", "pricing", "rates", *WRITING, *SETTINGS}
+ENGINE = {"engine", "drivers", "implicit", "drops", "calls", "streams", "workers", "pricing", "rates", *WRITING, *SETTINGS}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "semconv": set(),
@@ -42,11 +42,13 @@ ALLOWED: dict[str, set[str]] = {
     "rates": {"model"},
     "pricing": {"model", "rates", "errors", "policy.forks"},
     "workers": {"model", "telemetry", "errors", "policy.forks"},
-    "streams": {"model", "telemetry", "errors"} | {"calls"},
+    "streams": {"model", "telemetry", "errors", "drops", "calls"},
     "calls": WRITING | {"engine"},
     "drivers": ENGINE - {"engine"},
     "engine": ENGINE,
     "finding": {"model"},
+    "drops": set(),
+    "implicit": WRITING | {"calls", "drops", "engine"},
     "patching": ENGINE | {"adoption", "finding"},
     "functions": ENGINE,
     "operations": ENGINE,
@@ -55,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "discovery": ENGINE | {"functions", "mainscript", "runs"},
 }
 ANYTHING = {"__init__", "instrumentor", "auto", "control", "cli", "demo"}
-TYPES_ONLY = {("calls.base", "engine"), ("calls.tool", "engine"), ("streams", "calls")}
+TYPES_ONLY = {("implicit", "engine"), ("calls.base", "engine"), ("calls.tool", "engine"), ("streams", "calls")}
 """Arrows against the layers that exist for the type checker only."""
 
 

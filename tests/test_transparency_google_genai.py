@@ -1,9 +1,7 @@
 """A program sees the same of the `google-genai` client with and without otel-tools, and also when otel-tools breaks."""
 
 import gc
-import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from tests.clients import google_genai_bodies as bodies
 from tests.clients import google_genai_calls as calls
 from tests.fake_server import FakeServer
 from tests.recorder import Recorder
-from tests.transparency import Scenario, Step, broken, run, steps
+from tests.transparency import Scenario, broken, reached, run, steps
 
 pytest.importorskip("google.genai")
 
@@ -159,37 +157,27 @@ def test_a_program_sees_the_same(
     assert len([span for span in recorder.spans if span["kind"] == "CLIENT"]) == scenario.requests
 
 
-MODULES = (
-    base,
-    capture,
-    coexistence,
-    google_genai,
-    google_genai_fields,
-    google_genai_messages,
-    google_genai_tools,
-    google_genai_usage,
-    llm,
-    pricing,
-    sessions,
-    telemetry,
-    tool,
-)
-
-
-def reached(scenario: Scenario, server: FakeServer) -> list[Step]:
-    """The steps that *scenario* goes through."""
-    seen = set()
-
-    def profile(frame: FrameType, _event: str, _argument: Any) -> None:
-        seen.add(frame.f_code)
-
-    sys.setprofile(profile)
-    try:
-        run(scenario, server)
-    finally:
-        sys.setprofile(None)
-    every = [*steps(MODULES), *steps((), ADAPTER), *steps((), TOOLS)]
-    return [step for step in every if getattr(getattr(step.owner, step.attribute), "__code__", None) in seen]
+STEPS = [
+    *steps(
+        (
+            base,
+            capture,
+            coexistence,
+            google_genai,
+            google_genai_fields,
+            google_genai_messages,
+            google_genai_tools,
+            google_genai_usage,
+            llm,
+            pricing,
+            sessions,
+            telemetry,
+            tool,
+        ),
+        ADAPTER,
+    ),
+    *steps((), TOOLS),
+]
 
 
 @pytest.mark.parametrize("scenario", [*TOOL_CALLS, *TOOL_STREAMS], ids=str)
@@ -202,7 +190,7 @@ def test_a_program_sees_the_same_when_otel_tools_breaks(
     recorder.instrument(capture="span_and_event")
     changed, survived = [], []
 
-    for step in reached(scenario, server):
+    for step in reached(scenario, server, STEPS):
         with broken(step) as broke:
             seen = run(scenario, server)
         if seen != bare:

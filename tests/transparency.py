@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from tests.fake_server import FakeServer, Received
@@ -227,3 +227,18 @@ def _set(owner: Any, name: str, value: Any) -> None:
         setattr(owner, name, value)
     else:
         object.__setattr__(owner, name, value)  # a frozen dataclass
+
+
+def reached(scenario: Scenario, server: FakeServer, candidates: Iterable[Step]) -> list[Step]:
+    """The steps that *scenario* goes through."""
+    seen = set()
+
+    def profile(frame: FrameType, _event: str, _argument: Any) -> None:
+        seen.add(frame.f_code)
+
+    sys.setprofile(profile)
+    try:
+        run(scenario, server)
+    finally:
+        sys.setprofile(None)
+    return [step for step in candidates if getattr(getattr(step.owner, step.attribute), "__code__", None) in seen]

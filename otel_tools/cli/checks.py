@@ -21,7 +21,7 @@ from otel_tools.patching import Patcher, Place
 
 _CONNECT = 1.0
 """Seconds that an endpoint may take to accept a connection."""
-_PORTS = {"grpc": 4317, "http/protobuf": 4318, "http/json": 4318}
+_CUSTOMARY = {4317: "grpc", 4318: "http"}
 _SIGNALS = ("traces", "metrics", "logs")
 _FAMILIES = ("openinference-instrumentation", "opentelemetry-instrumentation", "traceloop-sdk", "openlit", "logfire")
 """Beginnings of the names of distributions that instrument LLM libraries, among others."""
@@ -68,13 +68,19 @@ class InstrumentorReport:
 
 @dataclass(slots=True)
 class ExportReport:
-    """Where signals go; *error* is why nothing accepts a connection there."""
+    """Where signals go.
+
+    Args:
+        error: Why nothing accepts a connection there.
+        mismatch: The protocol that the port is customary for, if that is another one.
+    """
 
     signals: list[str]
     exporter: str
     endpoint: str | None = None
     protocol: str | None = None
     error: str | None = None
+    mismatch: str | None = None
 
 
 # --- libraries ------------------------------------------------------------------------------------------------------
@@ -184,7 +190,10 @@ def exports(environ: Mapping[str, str]) -> list[ExportReport]:
         if key in reports:
             reports[key].signals.append(signal)
         else:
-            reports[key] = ExportReport([signal], exporter, endpoint, protocol, endpoint and _connect(endpoint))
+            reports[key] = ExportReport([signal], exporter, endpoint, protocol)
+            if endpoint is not None:
+                reports[key].error = _connect(endpoint)
+                reports[key].mismatch = _mismatch(endpoint, protocol)
     return list(reports.values())
 
 
@@ -194,15 +203,26 @@ def _destination(signal: str, environ: Mapping[str, str]) -> tuple[str, str]:
         return own or environ.get(f"OTEL_EXPORTER_OTLP_{name}")
 
     protocol = setting("PROTOCOL") or "grpc"
-    return protocol, setting("ENDPOINT") or f"http://localhost:{_PORTS.get(protocol, _PORTS['grpc'])}"
+    return protocol, setting("ENDPOINT") or f"http://localhost:{4318 if protocol.startswith('http') else 4317}"
+
+
+def _address(endpoint: str) -> tuple[str, int]:
+    url = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+    return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
 
 
 def _connect(endpoint: str) -> str | None:
     """Why nothing accepts a connection at *endpoint*, `None` if something does."""
-    url = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
     try:
-        port = url.port or (443 if url.scheme == "https" else 80)
-        with socket.create_connection((url.hostname or "", port), timeout=_CONNECT):
+        with socket.create_connection(_address(endpoint), timeout=_CONNECT):
             return None
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _mismatch(endpoint: str, protocol: str | None) -> str | None:
+    try:
+        customary = _CUSTOMARY.get(_address(endpoint)[1])
+    except ValueError:
+        return None
+    return customary if customary is not None and protocol is not None and not protocol.startswith(customary) else None

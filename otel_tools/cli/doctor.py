@@ -5,6 +5,7 @@ Under `opentelemetry-instrument otel-tools doctor` it looks at what that has set
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,6 +13,8 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,8 +27,15 @@ from otel_tools import config
 from otel_tools.cli import checks
 from otel_tools.errors import ConfigError
 from otel_tools.instrumentor import OtelToolsInstrumentor, instrument, uninstrument
+from otel_tools.patching import Patcher
 from otel_tools.version import __version__
 
+_CONFIGURED = {
+    "tools": "policy for tools",
+    "clients": "policy for clients",
+    "patched_tools": "tools by name",
+    "patched_sessions": "sessions by name",
+}
 _SIGNS = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "fail": "[red]FAIL[/]", "-": "[dim]-   [/]"}
 
 
@@ -65,21 +75,10 @@ def command(*, as_json: bool, verbose: bool) -> None:
 # --- looking --------------------------------------------------------------------------------------------------------
 def examine() -> Report:
     """Look at this process: what is installed, configured and patched in it."""
-    settings, problem = _settings()
-    report = Report(__version__, platform.python_version(), _configuration(settings, problem))
-    report.problems += problem.splitlines() if problem else []
-    running = OtelToolsInstrumentor().patcher
-    if running is None:
-        providers = (NoOpTracerProvider(), NoOpMeterProvider(), NoOpLoggerProvider())
-        instrument(
-            tracer_provider=providers[0], meter_provider=providers[1], logger_provider=providers[2], settings=settings
-        )
-    try:
-        patcher = OtelToolsInstrumentor().patcher
-        report.libraries = checks.libraries(patcher, settings.disabled_libraries) if patcher else []
-    finally:
-        if running is None:
-            uninstrument()
+    settings, problems = _settings()
+    report = Report(__version__, platform.python_version(), _configuration(settings, problems), problems=problems)
+    with _instrumented(settings) as patcher:
+        report.libraries = checks.libraries(patcher, settings.disabled_libraries)
     names = [library.library for library in report.libraries]
     report.instrumentors = checks.instrumentors(names, os.environ)
     report.exports = checks.exports(os.environ)
@@ -88,17 +87,39 @@ def examine() -> Report:
     return report
 
 
-def _settings() -> tuple[config.Settings, str | None]:
+def _settings() -> tuple[config.Settings, list[str]]:
     try:
-        return config.load(), None
+        return config.load(), []
     except ConfigError as error:
-        return config.Settings(), str(error)
+        first, *rest = str(error).splitlines()
+        return config.Settings(), [problem.strip() for problem in rest] or [first]
 
 
-def _configuration(settings: config.Settings, problem: str | None) -> dict[str, Any]:
+@contextlib.contextmanager
+def _instrumented(settings: config.Settings) -> Iterator[Patcher]:
+    """The patcher at work in this process, or one for the time being that exports nothing."""
+    running = OtelToolsInstrumentor().patcher
+    if running is not None:
+        yield running
+        return
+    instrument(
+        tracer_provider=NoOpTracerProvider(),
+        meter_provider=NoOpMeterProvider(),
+        logger_provider=NoOpLoggerProvider(),
+        settings=dataclasses.replace(settings, patch_tools=(), patch_sessions=()),  # this is not that program
+    )
+    try:
+        patcher = OtelToolsInstrumentor().patcher
+        assert patcher is not None
+        yield patcher
+    finally:
+        uninstrument()
+
+
+def _configuration(settings: config.Settings, problems: list[str]) -> dict[str, Any]:
     return {
         "file": None if settings.source is None else str(settings.source),
-        "valid": problem is None,
+        "valid": not problems,
         "mode": str(settings.mode),
         "tools": sorted(settings.tools),
         "clients": sorted(settings.clients),
@@ -113,19 +134,20 @@ def _missing(report: Report) -> Iterator[str]:
         for place in library.places:
             if place.status == "skipped":
                 yield f"{library.library} {library.version}: {place.name} is not instrumented: {place.reason}"
-    if not any(library.status == "instrumented" for library in report.libraries):
-        yield "no supported library is installed and instrumented"
 
 
 def _worth_knowing(report: Report) -> Iterator[str]:
     for export in report.exports:
-        if export.error is not None:
-            yield f"nothing accepts {', '.join(export.signals)} at {export.endpoint}: {export.error}"
-    for other in report.instrumentors:
-        if other.automatic:
-            yield f"{other.name} {other.version} is switched on as well; its spans are used where it has one for a call"
+        if export.mismatch is not None:
+            yield f"{export.endpoint} is called with {export.protocol}, but its port is that of {export.mismatch}"
+    named = (*report.configuration["patched_tools"], *report.configuration["patched_sessions"])
+    for package in sorted({dotted.partition(":")[0].partition(".")[0] for dotted in named} - {"__main__"}):
+        if PathFinder.find_spec(package, [str(Path.cwd()), *sys.path]) is None:
+            yield f"the configuration names objects of {package}, which is not here; run this where the program runs"
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         yield "OTEL_SDK_DISABLED is true: nothing is exported"
+    if not any(library.status == "instrumented" for library in report.libraries):
+        yield "no supported library is installed: only what your code decorates is seen"
 
 
 # --- telling --------------------------------------------------------------------------------------------------------
@@ -135,6 +157,7 @@ def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
     yield from ("", "[bold]Libraries[/]", *_library_lines(report, verbose=verbose))
     yield from ("", "[bold]Other instrumentors[/]", *_instrumentor_lines(report))
     yield from ("", "[bold]Export[/]", *_export_lines(report), "")
+    yield from (_line("note", note) for note in report.notes)
     if report.problems:
         yield f"[red]{len(report.problems)} problem{'s' if len(report.problems) > 1 else ''} found.[/]"
     else:
@@ -154,14 +177,14 @@ def _configuration_lines(report: Report) -> Iterator[str]:
     found = report.configuration
     if not found["valid"]:
         yield _line("fail", "it is wrong, so the defaults apply and nothing is enforced:")
-        yield from (f"       {_plain(problem.strip())}" for problem in report.problems)
+        yield from (f"       {_plain(problem)}" for problem in report.problems if problem not in set(_missing(report)))
         return
-    yield _line("ok", found["file"] or "no otel-tools.yaml, so the defaults")
-    policies = f"{len(found['tools'])} tools and {len(found['clients'])} clients with a policy of their own"
-    yield _line("-", f"mode {found['mode']}, {policies}, content captured: {found['content']}")
-    for kind in ("tools", "sessions"):
-        if found[f"patched_{kind}"]:
-            yield _line("-", f"{kind} by name: {', '.join(found[f'patched_{kind}'])}")
+    yield _line("ok", f"mode {found['mode']}, from {found['file'] or 'the defaults: there is no otel-tools.yaml here'}")
+    for key, what in _CONFIGURED.items():
+        if found[key]:
+            yield _line("-", f"{what}: {', '.join(found[key])}")
+    if found["content"] != config.Capture.NO_CONTENT:
+        yield _line("note", f"content is captured: {found['content']}")
 
 
 def _library_lines(report: Report, *, verbose: bool) -> Iterator[str]:
@@ -205,5 +228,7 @@ def _export_lines(report: Report) -> Iterator[str]:
         if export.endpoint is None:
             yield _line("-", f"{signals}: {export.exporter}")
         else:
-            sign, state = ("ok", "accepts connections") if export.error is None else ("note", export.error)
-            yield _line(sign, f"{signals} to {export.endpoint} ({export.protocol}): {state}")
+            state = export.error or "accepts connections"
+            yield _line(
+                "note" if export.error else "ok", f"{signals} to {export.endpoint} ({export.protocol}): {state}"
+            )

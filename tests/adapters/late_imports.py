@@ -28,7 +28,8 @@ def agents() -> Callable[[], Any]:
 def langgraph() -> Callable[[], Any]:
     """A LangGraph run with a LangChain tool."""
     graph = importlib.import_module("langgraph.graph")
-    tool = importlib.import_module("langchain_core.tools").StructuredTool.from_function(lambda: 1, "work", "Work.")
+    tools = importlib.import_module("langchain_core.tools")
+    tool = tools.StructuredTool.from_function(lambda: 1, name="work", description="Work.")
     builder = graph.StateGraph(dict).add_node("node", lambda state: tool.invoke({}) and state)
     compiled = builder.add_edge(graph.START, "node").compile(name="runner")
     return lambda: compiled.invoke({"n": 1})

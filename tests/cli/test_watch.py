@@ -62,7 +62,6 @@ def test_a_snapshot_shows_everything_that_arrived(run):
     """Sessions, the latest trace, tools, circuits and alerts, without colours."""
     result = run(_send_a_session)
     assert result.exit_code == 0, result.output
-    assert re.findall(r"^[A-Z]\w+(?: \w+)?(?=  |$)", result.output, re.MULTILINE)[:1] == ["Sessions"]
     for line in (
         "1 process, 2 spans, 1 data points, 1 log records",
         "Sessions  of agent helper",

@@ -1,0 +1,40 @@
+"""What must be ended when an object is dropped (a stream left unread, a run left open), or when the process ends."""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+_pending: Final[dict[object, weakref.finalize[..., Any]]] = {}
+
+
+def when_dropped(owner: Any, function: Callable[..., Any], *args: Any) -> weakref.finalize[..., Any]:
+    """Call *function* once: when *owner* is collected, when the result is called, or when the process ends.
+
+    Args:
+        owner: What is waited for; neither *function* nor *args* may refer to it.
+    """
+    key = object()
+    finalizer = weakref.finalize(owner, _finish, key, function, args)
+    finalizer.atexit = False  # that hook may come after the SDK's own: see `finish_at_exit`
+    _pending[key] = finalizer
+    return finalizer
+
+
+def _finish(key: object, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    _pending.pop(key, None)
+    function(*args)
+
+
+def finish_at_exit() -> None:
+    """Finish what is pending at exit, before the SDK shuts down: call it once the SDK is set up."""
+    atexit.unregister(finish_all)
+    atexit.register(finish_all)
+
+
+def finish_all() -> None:
+    """Finish what is pending now."""
+    for finalizer in tuple(_pending.values()):
+        finalizer()

@@ -1,0 +1,208 @@
+"""Agent loops that nobody declared, and the plain functions that they offer as tools: found without configuration."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+from types import ModuleType
+
+import openai
+import pytest
+
+from tests.clients import openai_bodies as bodies
+
+PROGRAM = """
+import json
+
+TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in NAMES]
+
+def search(query):
+    return {"hits": [query]}
+
+def rate(city):
+    return 3
+
+TOOL_REGISTRY = {"search": search, "unrelated": len}
+
+def run(client, question):
+    messages = [{"role": "user", "content": question}]
+    while True:
+        response = client.chat.completions.create(model="gpt-4o-mini", messages=messages, tools=TOOLS)
+        message = response.choices[0].message
+        if not message.tool_calls:
+            return message.content
+        messages.append(message)
+        for call in message.tool_calls:
+            function = TOOL_REGISTRY.get(call.function.name) or globals()[call.function.name]
+            result = function(**json.loads(call.function.arguments))
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": json.dumps(result)})
+"""
+
+
+@pytest.fixture
+def program():
+    """A module such as a user would write."""
+    module = ModuleType("their_agent")
+    module.NAMES = ["search", "rate"]
+    exec(compile(PROGRAM, "their_agent.py", "exec"), vars(module))
+    return module
+
+
+@pytest.fixture
+def client(server):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0) as client:
+        yield client
+
+
+def wish(server, *calls):
+    """The model asks for tools."""
+    wishes = [
+        {"id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for n, (name, arguments) in enumerate(calls)
+    ]
+    server.reply(bodies.chat(None, "tool_calls", tool_calls=wishes))
+
+
+def answer(server):
+    """The model answers."""
+    server.reply(bodies.chat("Done."))
+
+
+def tree(spans):
+    return [(span["name"], span["parent"]) for span in spans]
+
+
+def test_loop_is_one_session(otel, server, client, program):
+    """A hand-written loop with a registry and a module-level function is one trace and one account."""
+    wish(server, ("search", {"query": "a"}), ("rate", {"city": "b"}))
+    wish(server, ("search", {"query": "c"}))
+    answer(server)
+    assert program.run(client, "hello") == "Done."
+    assert tree(otel.spans) == [
+        ("chat gpt-4o-mini", "invoke_agent"),
+        ("execute_tool search", "invoke_agent"),
+        ("execute_tool rate", "invoke_agent"),
+        ("chat gpt-4o-mini", "invoke_agent"),
+        ("execute_tool search", "invoke_agent"),
+        ("chat gpt-4o-mini", "invoke_agent"),
+        ("invoke_agent", None),
+    ]
+    session = otel.spans[-1]["attributes"]
+    assert session["otel_tools.session.outcome"] == "completed"
+    assert session["otel_tools.session.inference_calls"] == 3
+    assert session["otel_tools.session.tool_calls"] == 3
+    assert session["otel_tools.session.cost.usd"] > 0
+    assert len(otel.points("otel_tools.sessions")) == 1
+
+
+def test_two_questions_are_two_sessions(otel, server, client, program):
+    """Each question that is asked begins a run of its own."""
+    for _ in range(2):
+        wish(server, ("search", {"query": "a"}))
+        answer(server)
+        program.run(client, "hello")
+    assert [name for name, parent in tree(otel.spans) if parent is None] == ["invoke_agent"] * 2
+    assert otel.points("otel_tools.sessions")[0]["value"] == 2
+
+
+def test_loop_that_breaks_off(otel, server, client, program):
+    """A run whose tools are never answered ends when the next one begins, as of its last call."""
+    wish(server, ("missing", {}))
+    with pytest.raises(KeyError):
+        program.run(client, "hello")
+    assert tree(otel.spans) == [("chat gpt-4o-mini", "invoke_agent")] or otel.spans[0]["parent"] is None
+    answer(server)
+    program.run(client, "hello again")
+    ended = [span for span in otel.spans if span["name"] == "invoke_agent"]
+    assert [span["attributes"]["otel_tools.session.outcome"] for span in ended] == ["cancelled", "completed"]
+    first, last = (span for span in otel.finished if span.name == "invoke_agent")
+    assert first.end_time <= last.start_time
+
+
+def test_failing_model(otel, server, client, program):
+    """A loop that dies of its LLM call is a session that ended in an error, once its thread is gone."""
+    server.reply({"error": {"message": "no"}}, status=400)
+
+    def die():
+        with pytest.raises(openai.BadRequestError):
+            program.run(client, "hello")
+
+    thread = threading.Thread(target=die)
+    thread.start()
+    thread.join()
+    del thread
+    gc.collect()
+    session = otel.span("invoke_agent")
+    assert session["attributes"]["otel_tools.session.outcome"] == "error"
+    assert session["attributes"]["error.type"] == "openai.BadRequestError"
+
+
+def test_no_tools_no_session(otel, server, client):
+    """A lone LLM call without tools is a lone span."""
+    answer(server)
+    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}])
+    assert tree(otel.spans) == [("chat gpt-4o-mini", None)]
+
+
+def test_current_span_is_never_touched(otel, server, client, program):
+    """Between the calls of a loop the program's own span is current."""
+    from opentelemetry import trace
+
+    seen = []
+    program.TOOL_REGISTRY["search"] = lambda query: query
+    tracer = otel.tracer_provider.get_tracer("theirs")
+    wish(server, ("search", {"query": "a"}))
+    answer(server)
+    with tracer.start_as_current_span("request") as span:
+        program.json = type(
+            "Json", (), {"loads": json.loads, "dumps": lambda value: seen.append(trace.get_current_span()) or "x"}
+        )
+        program.run(client, "hello")
+        assert trace.get_current_span() is span
+    assert seen == [span]
+    assert ("invoke_agent", "request") in tree(otel.spans)
+
+
+def test_discovery_can_be_switched_off(recorder, server, client, program):
+    """`patch.discover: false` leaves functions and loops alone."""
+    recorder.instrument(patch={"discover": False})
+    wish(server, ("search", {"query": "a"}))
+    answer(server)
+    before = dict(program.TOOL_REGISTRY)
+    program.run(client, "hello")
+    assert program.TOOL_REGISTRY == before
+    assert tree(recorder.spans) == [("chat gpt-4o-mini", None)] * 2
+    recorder.uninstrument()
+
+
+def test_discovery_is_undone(recorder, server, client, program):
+    """Uninstrumenting puts module-level functions back, and leaves what is not a declared tool alone."""
+    recorder.instrument()
+    before = program.rate
+    wish(server, ("search", {"query": "a"}))
+    answer(server)
+    program.run(client, "hello")
+    assert program.rate is not before
+    assert program.TOOL_REGISTRY["unrelated"] is len
+    recorder.uninstrument()
+    assert program.rate is before
+
+
+def test_tools_of_an_object(otel, server, client, program):
+    """A registry that an agent object holds is found, too."""
+
+    class Agent:
+        def __init__(self):
+            self.tools = {"search": lambda query: query}
+
+        def step(self):
+            return client.chat.completions.create(
+                model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}], tools=program.TOOLS
+            )
+
+    agent = Agent()
+    wish(server, ("search", {"query": "a"}))
+    agent.step()
+    assert agent.tools["search"](query="a") == "a"
+    assert ("execute_tool search", None) in tree(otel.spans) or otel.span("execute_tool search")
