@@ -227,10 +227,10 @@ def shadowing(cls: type, attribute: str) -> list[wrapt.FunctionWrapper[..., Any]
     """
     inherited = vars(cls).get(attribute)
     found: list[wrapt.FunctionWrapper[..., Any]] = []
-    for subclass in _subclasses(cls):
+    for subclass in _subclasses(cls) if inherited is not None else ():
         wrapper = vars(subclass).get(attribute)
         while isinstance(wrapper, wrapt.FunctionWrapper):
-            if wrapper.__wrapped__ is inherited is not None:
+            if wrapper.__wrapped__ is inherited:
                 found.append(wrapper)
             wrapper = wrapper.__wrapped__
     return found

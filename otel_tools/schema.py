@@ -187,7 +187,7 @@ class Reader:
 def _unknown(key: str, known: list[str]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415  only needed for a mistake
 
-    close = get_close_matches(key, known, 1)
+    close = get_close_matches(key, known, 1, 0.7)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"unknown key{hint}; allowed: {', '.join(known)}"
 

@@ -95,9 +95,8 @@ def clean_up() -> None:
 def orders(modules: dict[str, str]) -> pytest.MarkDecorator:
     """Every instrumentor of *modules*, on before ours and after."""
     cases = [Theirs(module, first) for module in filter(installed, modules) for first in (True, False)]
-    return pytest.mark.parametrize(
-        "both", cases, indirect=True, ids=[f"{case.module}-{'first' if case.first else 'last'}" for case in cases]
-    )
+    names = [f"{case.module}-{'first' if case.first else 'last'}" for case in cases]
+    return pytest.mark.parametrize("both", cases, indirect=True, ids=names)
 
 
 def chats(recorder: Recorder) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from otel_tools.calls.base import Call
 from otel_tools.errors import internal_error
-from otel_tools.model import Chunks, LLMRequest, Response
+from otel_tools.model import Chunks, LLMRequest, Response, Usage
 from otel_tools.policy.outcome import REFUSED, Outcome, Verdict
 from otel_tools.policy.pipeline import Attempt
 from otel_tools.policy.refusal import Refusal
@@ -94,11 +94,16 @@ class LLMCall(Call[LLMRequest]):
     def _account(self, ending: Ending) -> None:
         usage = getattr(ending.response, "usage", None)
         if usage is not None:
-            response: Any = ending.response
-            price = self.engine.prices.cost(self.request.provider, response.model or self.request.model, usage)
-            if price is None and response.model and self.request.model:
-                price = self.engine.prices.cost(self.request.provider, self.request.model, usage)
-            if price is not None:
-                ending.cost, ending.cost_source = price.usd, price.source
+            self._price(ending, usage)
         if self.session is not None and ending.outcome not in REFUSED:
             self.session.count_llm(self._reservation, usage, ending.cost)
+
+    def _price(self, ending: Ending, usage: Usage) -> None:
+        """At the price of the model that answered, or that was asked for if the tables do not know the former."""
+        response: Any = ending.response
+        tier = response.fields.get("openai_service_tier") or response.fields.get("anthropic_service_tier")
+        for model in dict.fromkeys((response.model, self.request.model)):
+            price = self.engine.prices.cost(self.request.provider, model, usage, service_tier=tier)
+            if price is not None:
+                ending.cost, ending.cost_source = price.usd, price.source
+                return

@@ -150,7 +150,7 @@ def _place(place: Place, version: str, failures: Mapping[str, str | None]) -> Pl
 # --- other instrumentors --------------------------------------------------------------------------------------------
 def instrumentors(libraries: Iterable[str], environ: Mapping[str, str]) -> list[InstrumentorReport]:
     """Installed packages that instrument the same libraries."""
-    switched_off = {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
+    switched_off = disabled_instrumentations(environ)
     entry_points = importlib.metadata.entry_points(group="opentelemetry_instrumentor")
     automatic = {_distribution(entry) for entry in entry_points if entry.name not in switched_off}
     words = {library.replace("_", "-") for library in libraries} | {"langchain", "genai", "vertexai", "llm"}
@@ -160,6 +160,11 @@ def instrumentors(libraries: Iterable[str], environ: Mapping[str, str]) -> list[
         if _instruments((name := _normal(distribution.metadata["Name"] or "")), words)
     }
     return [found[name] for name in sorted(found)]
+
+
+def disabled_instrumentations(environ: Mapping[str, str]) -> set[str]:
+    """Entry points that `opentelemetry-instrument` is told to leave alone."""
+    return {name.strip() for name in environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")}
 
 
 def _instruments(name: str, words: set[str]) -> bool:

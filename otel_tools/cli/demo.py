@@ -78,7 +78,7 @@ def _stage(exporter: dict[str, str]) -> Iterator[tuple[Program, Service]]:
         yield program, service
         program.finish()
         if complaints := program.complaints():
-            raise OtelToolsError(f"the demo's agent complained:\n{complaints}")
+            raise OtelToolsError(f"the demo's agent complained{complaints}")
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def _working(screen: Console) -> Iterator[Callable[[Act], None]]:
 
 
 def _progress(screen: Console, played: Played, session: Session | None) -> None:
-    line = Text.assemble((f"{played.number}  ", "dim"), f"{played.act.title:<39}")
+    line = Text.assemble((f"{played.number}  ", "dim"), f"{played.act.title:<40}")
     if session is None:
         line.append("sent" if "answer" in played.reply else "ended with an error", "dim")
     else:
@@ -142,11 +142,9 @@ def _next_steps() -> Text:
 
 # --- sent elsewhere -------------------------------------------------------------------------------------------------
 def _send(screen: Console, models: list[str], endpoint: str) -> None:
-    address = urlsplit(endpoint)
-    http = address.port == _HTTP_PORT or address.path not in ("", "/")
-    _reach(endpoint, address.hostname or "", address.port or (443 if address.scheme == "https" else 80))
+    _reach(endpoint)
+    protocol = os.environ.get(f"{_OTLP}PROTOCOL") or _protocol(endpoint)
     mine = {name: value for name, value in os.environ.items() if name.startswith(_OTLP)}
-    protocol = "http/protobuf" if http else "grpc"
     exporter = {**mine, f"{_OTLP}ENDPOINT": endpoint, f"{_OTLP}PROTOCOL": protocol}
     with _stage(exporter) as (program, service), _working(screen) as status:
         for played in play(program, service, models, status):
@@ -155,9 +153,17 @@ def _send(screen: Console, models: list[str], endpoint: str) -> None:
     screen.print(_where_to_look(endpoint, protocol))
 
 
-def _reach(endpoint: str, host: str, port: int) -> None:
+def _protocol(endpoint: str) -> str:
+    """OTLP over HTTP has its own port, and usually a path where it has not; the rest is gRPC."""
+    address = urlsplit(endpoint)
+    return "http/protobuf" if address.port == _HTTP_PORT or address.path.strip("/") else "grpc"
+
+
+def _reach(endpoint: str) -> None:
+    address = urlsplit(endpoint)
+    port = address.port or (443 if address.scheme == "https" else 80)
     try:
-        socket.create_connection((host, port), 3).close()
+        socket.create_connection((address.hostname or "", port), 3).close()
     except OSError as error:
         raise OtelToolsError(f"nothing listens at {endpoint} ({error.strerror or error})") from error
 

@@ -76,13 +76,13 @@ def command(*, as_json: bool, verbose: bool) -> None:
 def examine() -> Report:
     """Look at this process: what is installed, configured and patched in it."""
     settings, problems = _settings()
-    report = Report(__version__, platform.python_version(), _configuration(settings, problems), problems=problems)
+    report = Report(__version__, platform.python_version(), _configuration(settings, problems))
     with _instrumented(settings) as patcher:
         report.libraries = checks.libraries(patcher, settings.disabled_libraries)
     names = [library.library for library in report.libraries]
     report.instrumentors = checks.instrumentors(names, os.environ)
     report.exports = checks.exports(os.environ)
-    report.problems += _missing(report)
+    report.problems += [*problems, *_switched_off(), *_missing(report)]
     report.notes += _worth_knowing(report)
     return report
 
@@ -119,7 +119,7 @@ def _instrumented(settings: config.Settings) -> Iterator[Patcher]:
 def _configuration(settings: config.Settings, problems: list[str]) -> dict[str, Any]:
     return {
         "file": None if settings.source is None else str(settings.source),
-        "valid": not problems,
+        "problems": problems,
         "mode": str(settings.mode),
         "tools": sorted(settings.tools),
         "clients": sorted(settings.clients),
@@ -127,6 +127,11 @@ def _configuration(settings: config.Settings, problems: list[str]) -> dict[str, 
         "patched_sessions": list(settings.patch_sessions),
         "content": str(settings.capture),
     }
+
+
+def _switched_off() -> Iterator[str]:
+    if checks.disabled_instrumentations(os.environ) & {"otel_tools", "*"}:
+        yield "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS switches otel-tools off"
 
 
 def _missing(report: Report) -> Iterator[str]:
@@ -175,9 +180,10 @@ def _plain(text: str) -> str:
 
 def _configuration_lines(report: Report) -> Iterator[str]:
     found = report.configuration
-    if not found["valid"]:
+    yield from (_line("fail", problem) for problem in _switched_off())
+    if found["problems"]:
         yield _line("fail", "it is wrong, so the defaults apply and nothing is enforced:")
-        yield from (f"       {_plain(problem)}" for problem in report.problems if problem not in set(_missing(report)))
+        yield from (f"       {_plain(problem)}" for problem in report.configuration["problems"])
         return
     yield _line("ok", f"mode {found['mode']}, from {found['file'] or 'the defaults: there is no otel-tools.yaml here'}")
     for key, what in _CONFIGURED.items():

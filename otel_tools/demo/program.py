@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -11,8 +12,9 @@ import sys
 import tempfile
 import threading
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Final, Self
 
 from otel_tools.errors import OtelToolsError
 
@@ -21,6 +23,7 @@ _FILES: Final = ("agent.py", "otel-tools.yaml")
 _INSTRUMENT: Final = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
 _WANTED: Final = frozenset({"otel_tools", "threading"})
 _PATIENCE = 30.0
+_ERRORS, _LINES = "stderr.txt", 12
 SERVICE_NAME: Final = "support-agent"
 
 
@@ -41,7 +44,7 @@ class Program:
         self._folder = Path(tempfile.mkdtemp(prefix="otel-tools-demo-"))
         for name in _FILES:
             shutil.copy(_HERE / name, self._folder)
-        self._errors: IO[str] = (self._folder / "stderr.txt").open("w")
+        self._errors: IO[str] = (self._folder / _ERRORS).open("w")
         command = [sys.executable, "-c", _INSTRUMENT, sys.executable, "agent.py"]
         self._process = subprocess.Popen(  # noqa: S603  our own program
             command,
@@ -52,17 +55,22 @@ class Program:
             stderr=self._errors,
             text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.finish()
+        self._reader.join()
+        self._output.close()
         self._errors.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._output:
             self._answers.put(line)
         self._answers.put("")
 
@@ -72,21 +80,20 @@ class Program:
         Raises:
             OtelToolsError: The program has ended, or does not answer; with the last it said.
         """
-        assert self._process.stdin is not None
         try:
-            print(json.dumps({"question": question, "model": model}), file=self._process.stdin, flush=True)
+            print(json.dumps({"question": question, "model": model}), file=self._input, flush=True)
             line = self._answers.get(timeout=_PATIENCE)
         except (OSError, queue.Empty):
             line = ""
         if not line:
-            raise OtelToolsError(f"the demo's agent does not answer{self._last_words()}")
+            raise OtelToolsError(f"the demo's agent does not answer{self.complaints()}")
         reply: dict[str, str] = json.loads(line)
         return reply
 
     def finish(self) -> None:
         """Let it end, which flushes its telemetry."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended by itself
+            self._input.close()
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
@@ -94,13 +101,10 @@ class Program:
             self._process.wait()
 
     def complaints(self) -> str:
-        """What it wrote to standard error."""
+        """The end of what it wrote to standard error, each line once, after a colon; empty if there is nothing."""
         self._errors.flush()
-        return (self._folder / "stderr.txt").read_text(errors="replace").strip()
-
-    def _last_words(self) -> str:
-        lines = self.complaints().splitlines()[-8:]
-        return ":\n  " + "\n  ".join(lines) if lines else ""
+        lines = dict.fromkeys((self._folder / _ERRORS).read_text(errors="replace").splitlines())
+        return ":\n  " + "\n  ".join([*lines][-_LINES:]) if lines else ""
 
 
 def _environment(llm_url: str, service_url: str, exporter: dict[str, str]) -> dict[str, str]:
@@ -128,7 +132,5 @@ def _environment(llm_url: str, service_url: str, exporter: dict[str, str]) -> di
 
 def installed_models() -> list[str]:
     """A model for each LLM client that is installed."""
-    from importlib.util import find_spec  # noqa: PLC0415
-
-    clients: dict[str, Any] = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
+    clients = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
     return [model for client, model in clients.items() if find_spec(client)]

@@ -150,7 +150,7 @@ def test_content_is_recorded_when_it_is_asked_for(otel: Recorder, server: FakeSe
             {"type": "function", "name": "get_weather", "description": "The weather of a city."}
         ],
     }
-    attributes = otel.span()["attributes"]
+    attributes = otel.span(f"generate_content {bodies.MODEL}")["attributes"]
     details = next(log for log in otel.logs if log["event"] == "gen_ai.client.inference.operation.details")
     assert {name: json.loads(attributes[name]) for name in content} == content
     assert {name: _plain(details["attributes"][name]) for name in content} == content

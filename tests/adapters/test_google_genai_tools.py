@@ -106,6 +106,15 @@ FUNCTIONS = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture
+def otel(otel: Recorder) -> Recorder:
+    """Without the search for agent loops, which has its own tests (and one at the end of these)."""
+    instrument = otel.instrument
+    otel.instrument = lambda **settings: instrument(patch={"discover": False}, **settings)  # type: ignore[method-assign]  # shadowed
+    otel.instrument()
+    return otel
+
+
 def tools_of(otel: Recorder) -> list[dict[str, Any]]:
     return [span for span in otel.spans if span["name"].startswith("execute_tool")]
 
@@ -270,3 +279,19 @@ def test_a_decorated_function_that_raises_is_one_call(otel: Recorder, server: Fa
     ask(server, use, otel_tools.tool(make(fail)))
 
     assert tools_of(otel) == [tool_span("error", "ERROR", error__type="RuntimeError")]
+
+
+@BOTH
+def test_the_loop_is_one_trace(recorder: Recorder, server: FakeServer, use: Any) -> None:
+    """The client's own loop is an agent run like one that a program writes by hand."""
+    recorder.instrument()
+    ask(server, use, weather(sunny))
+    recorder.uninstrument()
+
+    chat_name = f"generate_content {bodies.MODEL}"
+    assert [(span["name"], span["parent"]) for span in recorder.spans] == [
+        (chat_name, "invoke_agent"),
+        ("execute_tool get_weather", "invoke_agent"),
+        (chat_name, "invoke_agent"),
+        ("invoke_agent", None),
+    ]

@@ -1,94 +1,27 @@
-"""LangChain tools: one span per call, whoever calls them, and the outcome that the tool's own boundary shows."""
+"""LangChain tools: one span per call, whoever calls them, and what is no failure."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
 
+from otel_tools.adapters.tools import langchain_core
+from tests.adapters.runs import tool_span
 from tests.recorder import Recorder
 
 pytest.importorskip("langchain_core")
 pytest.importorskip("langgraph")
 
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import InjectedToolArg, StructuredTool, Tool, ToolException, tool
+from langchain_core.tools import InjectedToolArg, Tool, ToolException, tool
 from langgraph.errors import GraphInterrupt
-from langgraph.types import Command, Interrupt
+from langgraph.types import Interrupt
 
-
-def tool_span(outcome: str = "ok", status: str = "UNSET", **attributes: Any) -> dict[str, Any]:
-    """The whole span of a call of the tool `search` (dots in names are double underscores; `None` takes one away)."""
-    expected = {
-        "gen_ai.operation.name": "execute_tool",
-        "gen_ai.tool.name": "search",
-        "gen_ai.tool.type": "function",
-        "gen_ai.tool.description": "Search the web.",
-        "otel_tools.tool.argument_keys": ("query",),
-        "otel_tools.circuit_breaker.state": "closed",
-        "otel_tools.outcome": outcome,
-        **{name.replace("__", "."): value for name, value in attributes.items()},
-    }
-    return {
-        "name": "execute_tool search",
-        "kind": "INTERNAL",
-        "status": status,
-        "parent": None,
-        "attributes": {name: value for name, value in expected.items() if value is not None},
-        "events": [],
-    }
-
-
-def tool_call(**arguments: Any) -> dict[str, Any]:
-    """What an agent passes to a tool."""
-    return {"type": "tool_call", "id": "call_1", "name": "search", "args": arguments}
-
-
-def search_tool(body: Any, **options: Any) -> StructuredTool:
-    """A tool `search` that does what *body* does with the query."""
-
-    def search(query: str) -> Any:
-        """Search the web."""
-        return body(query)
-
-    return StructuredTool.from_function(search, **options)
-
-
-def async_search_tool(body: Any, **options: Any) -> StructuredTool:
-    """The same as a coroutine."""
-
-    async def search(query: str) -> Any:
-        """Search the web."""
-        return body(query)
-
-    return StructuredTool.from_function(coroutine=search, **options)
-
-
-def invoke(tool: Any, value: Any) -> Any:
-    return tool.invoke(value)
-
-
-def ainvoke(tool: Any, value: Any) -> Any:
-    return asyncio.run(tool.ainvoke(value))
-
-
-EVERY_WAY = pytest.mark.parametrize(
-    ("make", "call"),
-    [
-        pytest.param(search_tool, invoke, id="sync"),
-        pytest.param(search_tool, ainvoke, id="sync-tool-awaited"),
-        pytest.param(async_search_tool, ainvoke, id="async"),
-    ],
-)
-
-
-def fail(error: BaseException) -> Any:
-    def body(query: str) -> Any:
-        raise error
-
-    return body
+from tests.adapters.langchain_tools import EVERY_WAY, fail, search_tool, tool_call
 
 
 @EVERY_WAY
@@ -138,142 +71,11 @@ def test_injected_arguments_are_not_the_models(otel: Recorder) -> None:
     assert otel.spans == [tool_span(otel_tools__tool__result__size=5)]
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
-@EVERY_WAY
-def test_an_exception_is_an_error_and_goes_on_untouched(otel: Recorder, make: Any, call: Any) -> None:
-    """The caller gets the very same exception; the span has its type, not its text."""
-    error = ConnectionError("secret")
+def test_injected_arguments_are_not_the_models_in_older_versions_either() -> None:
+    """Before LangChain filtered them itself, what the tool shows to the model says which arguments are its own."""
+    older = SimpleNamespace(args={"query": {"type": "string"}})
 
-    with pytest.raises(ConnectionError) as raised:
-        call(make(fail(error)), tool_call(query="otel"))
-
-    assert raised.value is error
-    assert otel.spans == [
-        tool_span("error", "ERROR", error__type="ConnectionError", gen_ai__tool__call__id="call_1"),
-    ]
-
-
-@EVERY_WAY
-@pytest.mark.parametrize("handler", [True, "sorry", lambda error: "sorry"], ids=["flag", "text", "function"])
-@pytest.mark.parametrize("call_id", ["call_1", None], ids=["with-id", "without-id"])
-def test_an_error_that_becomes_a_result_is_a_tool_error(
-    otel: Recorder, make: Any, call: Any, handler: Any, call_id: str | None
-) -> None:
-    """`handle_tool_error` makes a result of an exception; without a call id nothing in the result shows it."""
-    failing = make(fail(ToolException("sorry")), handle_tool_error=handler)
-
-    result = call(failing, tool_call(query="otel") if call_id else {"query": "otel"})
-
-    assert (result.content if call_id else result) == "sorry"
-    assert otel.spans == [
-        tool_span(
-            "tool_error",
-            "ERROR",
-            error__type="tool_error",
-            gen_ai__tool__call__id=call_id,
-            otel_tools__tool__result__size=5,
-        )
-    ]
-
-
-@EVERY_WAY
-@pytest.mark.parametrize("call_id", ["call_1", None], ids=["with-id", "without-id"])
-def test_handled_bad_arguments_do_not_speak_against_the_tool(
-    otel: Recorder, make: Any, call: Any, call_id: str | None
-) -> None:
-    """A validation error that became a result is a tool error, but the model's: the circuit stays closed."""
-    otel.instrument(mode="enforce", tools={"search": {"circuit": {"failures": 1}}})
-    picky = make(str.upper, handle_validation_error="call it properly")
-    arguments: dict[str, Any] = {"nonsense": 1}
-
-    for _ in range(2):
-        result = call(picky, tool_call(**arguments) if call_id else arguments)
-        assert (result.content if call_id else result) == "call it properly"
-
-    assert [span["attributes"]["otel_tools.outcome"] for span in otel.spans] == ["tool_error"] * 2
-    assert [span["attributes"]["otel_tools.circuit_breaker.state"] for span in otel.spans] == ["closed"] * 2
-
-
-@EVERY_WAY
-def test_handled_errors_open_the_circuit(otel: Recorder, make: Any, call: Any) -> None:
-    """A dependency that fails behind `handle_tool_error` is failing all the same."""
-    otel.instrument(mode="enforce", tools={"search": {"circuit": {"failures": 1}}})
-    failing = make(fail(ToolException("sorry")), handle_tool_error=True)
-
-    assert call(failing, {"query": "otel"}) == "sorry"
-    with pytest.raises(Exception, match="circuit is open"):
-        call(failing, {"query": "otel"})
-
-    assert [span["attributes"]["otel_tools.outcome"] for span in otel.spans] == ["tool_error", "circuit_open"]
-
-
-def test_unhandled_bad_arguments_raise_what_they_always_raised(otel: Recorder) -> None:
-    """Without a handler the validation error is the caller's."""
-    with pytest.raises(ValueError, match="query"):
-        search_tool(str.upper).invoke({})
-
-    span = otel.span()
-    assert (span["status"], span["attributes"]["error.type"]) == (
-        "ERROR",
-        "pydantic_core._pydantic_core.ValidationError",
-    )
-
-
-def test_a_tool_that_says_so_itself_is_a_tool_error(otel: Recorder) -> None:
-    """A tool may return a `ToolMessage` with status `error`, on its own or in a `Command`."""
-    message = ToolMessage("not found", tool_call_id="call_1", status="error")
-    command = Command(update={"messages": [message]})
-
-    assert search_tool(lambda query: message).invoke(tool_call(query="otel")) is message
-    assert search_tool(lambda query: command).invoke(tool_call(query="otel")) is command
-    assert (
-        otel.spans
-        == [
-            tool_span(
-                "tool_error",
-                "ERROR",
-                error__type="tool_error",
-                gen_ai__tool__call__id="call_1",
-                otel_tools__tool__result__size=9,
-            )
-        ]
-        * 2
-    )
-
-
-def test_the_tool_that_handles_an_error_is_the_one_that_failed(otel: Recorder) -> None:
-    """A tool inside a tool: the inner one raises, the outer one hands the error to the model."""
-
-    @tool
-    def inner(query: str) -> str:
-        """Raise."""
-        raise ToolException("sorry")
-
-    outer = search_tool(lambda query: inner.invoke({"query": query}), handle_tool_error=True)
-
-    assert outer.invoke({"query": "otel"}) == "sorry"
-    assert [(span["name"], span["parent"], span["attributes"]["otel_tools.outcome"]) for span in otel.spans] == [
-        ("execute_tool inner", "execute_tool search", "error"),
-        ("execute_tool search", None, "tool_error"),
-    ]
-
-
-def test_a_tool_that_copes_with_an_inner_tools_error_is_fine(otel: Recorder) -> None:
-    """The inner tool's error became its result; what the outer one makes of that is its own affair."""
-
-    @tool
-    def inner(query: str) -> str:
-        """Raise."""
-        raise ToolException("sorry")
-
-    inner.handle_tool_error = True
-    outer = search_tool(lambda query: inner.invoke({"query": query}))
-
-    assert outer.invoke({"query": "otel"}) == "sorry"
-    assert [(span["name"], span["attributes"]["otel_tools.outcome"]) for span in otel.spans] == [
-        ("execute_tool inner", "tool_error"),
-        ("execute_tool search", "ok"),
-    ]
+    assert langchain_core._arguments(older, {"query": "otel", "state": {}}) == {"query": "otel"}
 
 
 # --- what is no failure ---------------------------------------------------------------------------------------------

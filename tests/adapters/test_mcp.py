@@ -1,153 +1,35 @@
-"""MCP tools with the real SDK, 1.x or 2.x: in memory, over stdio and over HTTP."""
+"""MCP tools called with the real SDK, 1.x or 2.x: one client-side span, whatever becomes of the call."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from opentelemetry import trace
 
 pytest.importorskip("mcp")
 
-import uvicorn
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared import exceptions as mcp_exceptions
-from mcp.types import CallToolResult, ErrorData, ImageContent, TextContent
+from mcp.types import CallToolResult, ErrorData, TextContent
 
 import otel_tools
-from otel_tools.adapters.tools import mcp_server
-from otel_tools.adapters.wire.mcp import read_result
-from otel_tools.model import Invocation, ToolResponse
-from otel_tools.policy.outcome import Outcome
 from tests.adapters.mcp_program import MAJOR, Tools, connected
+from tests.adapters.mcp_sessions import (
+    FIRST_CALL,
+    JsonRpcError,
+    answering,
+    client_span,
+    client_spans,
+    is_error,
+    over_stdio,
+    second_major,
+    seconds,
+    told,
+    trace_natively,
+)
 from tests.recorder import Recorder
 
-ROOT = Path(__file__).parents[2]
-JsonRpcError: Any = mcp_exceptions.McpError if MAJOR == 1 else mcp_exceptions.MCPError
-second_major = pytest.mark.skipif(MAJOR == 1, reason="mcp 1.x neither traces itself nor serves in the caller's context")
-HANDSHAKE = {} if MAJOR == 1 else {"mcp.protocol.version": "2025-11-25"}
-FIRST_CALL = "1" if MAJOR == 1 else "2"
 
-
-def seconds(value: float) -> Any:
-    """A read timeout as the SDK wants it."""
-    return timedelta(seconds=value) if MAJOR == 1 else value
-
-
-def client_span(tool: str, outcome: str = "ok", *, parent: str | None = None, **attributes: Any) -> dict[str, Any]:
-    """The whole client-side span of the first call of a session (dots in names are double underscores)."""
-    expected = {
-        "gen_ai.operation.name": "execute_tool",
-        "gen_ai.tool.name": tool,
-        "gen_ai.tool.type": "function",
-        "mcp.method.name": "tools/call",
-        "jsonrpc.request.id": FIRST_CALL,
-        "otel_tools.circuit_breaker.state": "closed",
-        "otel_tools.outcome": outcome,
-        **HANDSHAKE,
-        **{name.replace("__", "."): value for name, value in attributes.items()},
-    }
-    return {
-        "name": f"execute_tool {tool}",
-        "kind": "INTERNAL",
-        "status": "UNSET" if outcome in ("ok", "cancelled", "interrupted") else "ERROR",
-        "parent": parent,
-        "attributes": {name: value for name, value in expected.items() if value is not None},
-        "events": [],
-    }
-
-
-def client_spans(otel: Recorder) -> list[dict[str, Any]]:
-    """The client-side spans of tool calls."""
-    return [span for span in otel.spans if span["name"].startswith("execute_tool") and span["kind"] == "INTERNAL"]
-
-
-def is_error(result: CallToolResult) -> bool:
-    return bool(getattr(result, "is_error", False) or getattr(result, "isError", False))
-
-
-def told(result: CallToolResult) -> dict[str, Any]:
-    """What a refusal tells the model."""
-    return json.loads(result.content[0].text)["error"]
-
-
-def answering(answer: CallToolResult | Exception, requests: list[Any] | None = None) -> Any:
-    """Stands for the session's `send_request`: no server is needed to fail."""
-
-    async def send_request(request: Any, *args: Any, **kwargs: Any) -> CallToolResult:
-        if requests is not None:
-            requests.append(request)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return send_request
-
-
-@asynccontextmanager
-async def over_stdio():
-    """A session with the server in a process of its own, which is instrumented, too."""
-    server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "tests.adapters.mcp_program"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    nowhere: Any = subprocess.DEVNULL
-    async with stdio_client(server, errlog=nowhere) as (read, write), ClientSession(read, write) as session:
-        await session.initialize()
-        yield session
-
-
-@contextmanager
-def serving(server: Any) -> Iterator[str]:
-    """Run *server* over HTTP in a thread; gives its URL."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    http = uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="error", ws="none", lifespan="on"))
-    thread = threading.Thread(target=http.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-    finally:
-        http.should_exit = True
-        thread.join()
-        listening.close()
-
-
-@asynccontextmanager
-async def over_http(url: str):
-    """A session with the server at *url*."""
-    async with streamable_http_client(url) as (read, write, *_), ClientSession(read, write) as session:
-        await session.initialize()
-        yield session
-
-
-@pytest.fixture
-def native(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    """otel-tools instrumented, and mcp 2.x's own tracing on the same recorder (1.x has none)."""
-    if MAJOR > 1:
-        tracer = recorder.tracer_provider.get_tracer("mcp-python-sdk")
-        monkeypatch.setattr("mcp.shared._otel._tracer", tracer)
-    recorder.instrument()
-    yield recorder
-    recorder.uninstrument()
-
-
-# --- the client side ------------------------------------------------------------------------------------------------
 async def test_a_call_is_one_span_and_counted_once(otel: Recorder) -> None:
     """A good call over stdio: one client-side span, one duration, one result size, one call, one log record."""
     async with over_stdio() as session:
@@ -314,12 +196,13 @@ async def test_a_server_that_dies(otel: Recorder) -> None:
 
 
 @second_major
-async def test_the_sdks_other_requests_stay_its_own(native: Recorder) -> None:
+async def test_the_sdks_other_requests_stay_its_own(otel: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK 2.x traces itself: its `tools/list` inside our call stays its own, its span of the call becomes ours."""
+    trace_natively(otel, monkeypatch)
     async with connected(Tools().server) as session:
-        native.clear()
+        otel.clear()
         await session.call_tool("add", {"a": 1})
-    assert [(span["name"], span["parent"]) for span in native.spans if "notif" not in span["name"]] == [
+    assert [(span["name"], span["parent"]) for span in otel.spans if "notif" not in span["name"]] == [
         ("tools/call add", "execute_tool add"),
         ("tools/list", "MCP send tools/list"),
         ("MCP send tools/list", "execute_tool add"),
@@ -328,15 +211,16 @@ async def test_the_sdks_other_requests_stay_its_own(native: Recorder) -> None:
 
 
 @second_major
-async def test_the_sdks_span_of_another_call_is_not_ours(native: Recorder) -> None:
+async def test_the_sdks_span_of_another_call_is_not_ours(otel: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that goes round `call_tool`, inside a tool of another name, keeps the SDK's own span."""
+    trace_natively(otel, monkeypatch)
     from mcp.types import CallToolRequest, CallToolRequestParams
 
     async with connected(Tools().server) as session:
-        native.clear()
+        otel.clear()
         request = CallToolRequest(params=CallToolRequestParams(name="add", arguments={"a": 1}))
         await otel_tools.tool("d")(session.send_request)(request, CallToolResult)
-    assert [(span["name"], span["parent"]) for span in native.spans][-2:] == [
+    assert [(span["name"], span["parent"]) for span in otel.spans][-2:] == [
         ("MCP send tools/call add", "execute_tool d"),
         ("execute_tool d", None),
     ]
@@ -372,158 +256,3 @@ async def test_a_framework_tool_around_an_mcp_tool_is_one_call(otel: Recorder) -
         }.items()
     )
     assert [point["value"] for point in otel.metrics["otel_tools.tool.calls"]] == [1]
-
-
-# --- one trace ------------------------------------------------------------------------------------------------------
-async def test_the_server_joins_the_trace_over_stdio(otel: Recorder) -> None:
-    """The tool runs in the client's trace, below a server-side span whose parent is the client's span."""
-    async with over_stdio() as session:
-        otel.clear()
-        result = await session.call_tool("envelope", meta={"mine": 1})
-    seen = json.loads(result.content[0].text)
-    client = next(span for span in otel.finished if span.name == "execute_tool envelope")
-    assert seen["trace"] == f"{client.context.trace_id:032x}"
-    assert seen["parent"] == f"{client.context.span_id:016x}"
-    assert seen["name"] == ("execute_tool envelope" if MAJOR == 1 else "tools/call envelope")
-    meta = seen["meta"]
-    assert meta.pop("traceparent").startswith(f"00-{seen['trace']}-{seen['parent']}")
-    assert meta == {"mine": 1}
-
-
-async def test_the_server_joins_the_trace_over_http(native: Recorder) -> None:
-    """Over HTTP the server's span knows its session; its parent is the client's span although no header says so."""
-    with serving(Tools().server) as url:
-        async with over_http(url) as session:
-            native.clear()
-            with native.tracer_provider.get_tracer("program").start_as_current_span("work"):
-                await session.call_tool("numbers")
-    tool_spans = [span for span in native.spans if span["attributes"].get("gen_ai.tool.name") == "numbers"]
-    assert [(span["kind"], span["parent"]) for span in tool_spans] == [
-        ("SERVER", "execute_tool numbers"),
-        ("INTERNAL", "work"),
-    ]
-    attributes = tool_spans[0]["attributes"]
-    assert len(attributes.pop("mcp.session.id")) == 32
-    assert attributes == {
-        "gen_ai.operation.name": "execute_tool",
-        "gen_ai.tool.name": "numbers",
-        "gen_ai.tool.type": "function",
-        "gen_ai.tool.description": "Return two pieces of content.",
-        "mcp.method.name": "tools/call",
-        "mcp.protocol.version": "2025-11-25",
-        "jsonrpc.request.id": FIRST_CALL,
-        "network.transport": "tcp",
-        "otel_tools.circuit_breaker.state": "closed",
-        "otel_tools.outcome": "ok",
-        "otel_tools.tool.result.size": len('["one","two"]'),
-    }
-
-
-# --- the server side ------------------------------------------------------------------------------------------------
-async def test_the_servers_errors(otel: Recorder) -> None:
-    """The server's own span of a failed call is an error as well, of the same type as the client's."""
-    with serving(Tools().server) as url:
-        async with over_http(url) as session:
-            otel.clear()
-            await session.call_tool("fail", {"reason": "secret"})
-            await session.call_tool("add", {"a": "many"})
-            await session.call_tool("unhappy")
-    served = [span for span in otel.spans if span["kind"] == "SERVER" and "gen_ai.tool.name" in span["attributes"]]
-    assert [(span["status"], span["attributes"]["error.type"]) for span in served] == [("ERROR", "tool_error")] * 3
-    assert [span["attributes"]["otel_tools.outcome"] for span in served] == ["tool_error"] * 3
-
-
-async def test_a_served_call_asks_for_a_human(otel: Recorder) -> None:
-    """A JSON-RPC error that a tool raises goes to the client as such; for our part of it, it is an interruption."""
-    with serving(Tools().server) as url:
-        async with over_http(url) as session:
-            otel.clear()
-            with pytest.raises(JsonRpcError):
-                await session.call_tool("elicit")
-    (served,) = (span for span in otel.spans if span["kind"] == "SERVER" and "gen_ai.tool.name" in span["attributes"])
-    assert served["attributes"]["otel_tools.outcome"] == "interrupted"
-    assert served["attributes"]["rpc.response.status_code"] == "-32042"
-
-
-async def test_a_served_tool_degrades_in_a_type_that_clients_accept(otel: Recorder) -> None:
-    """An optional tool's note satisfies the tool's output schema, or is marked as an error where it cannot."""
-    optional = {"criticality": "optional"}
-    otel.instrument(mode="enforce", tools={"fail": optional, "add": optional})
-    server = Tools().server
-    text = await server.call_tool("fail", {"reason": "secret"})
-    number = await server.call_tool("add", {"a": "many"})
-    if MAJOR == 1:
-        content, structured = text
-    else:
-        content, structured = text.content, text.structured_content
-    assert structured == {"result": content[0].text}
-    assert json.loads(content[0].text)["error"]["reason"] == "tool_error"
-    assert is_error(number)
-    assert [span["attributes"]["otel_tools.degraded"] for span in otel.spans] == [True, True]
-
-
-async def test_a_refusal_of_the_server_is_data(otel: Recorder) -> None:
-    """A critical tool that is switched off gives its caller an error result, not a crash in the server's log."""
-    otel_tools.disable_tool("add", reason="test")
-    result = await Tools().server.call_tool("add", {"a": 1})
-    assert type(result) is CallToolResult
-    assert is_error(result)
-    assert told(result)["reason"] == "disabled"
-
-
-@second_major
-async def test_in_one_process_a_call_counts_once(otel: Recorder) -> None:
-    """With mcp 2.x a call served in the task that makes it is one call, one count."""
-    from mcp import Client
-
-    async with Client(Tools().server) as client:
-        await client.call_tool("add", {"a": 1})
-    assert len(client_spans(otel)) == 1
-    assert [point["value"] for point in otel.metrics["otel_tools.tool.calls"]] == [1]
-
-
-# --- readers --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Error executing tool add: 2 validation errors for addArguments\na\n  Input should be",
-        "Input validation error: 'a' is a required property",
-        "MCP error -32602: Input validation error: Invalid arguments for tool add: []",
-        "Unknown tool: ad",
-        "MCP error -32602: Tool ad not found",
-    ],
-)
-def test_what_the_model_got_wrong_is_neutral(text: str) -> None:
-    """Servers have no structured form for wrong arguments; their usual sentences are known."""
-    result = CallToolResult(content=[TextContent(type="text", text=text)], isError=True)
-    assert read_result(result) == ToolResponse(Outcome.TOOL_ERROR, neutral=True, result=text)
-
-
-def test_what_the_tool_got_wrong_is_not() -> None:
-    """A validation error of the tool's own models is a failure of the tool."""
-    text = "Error executing tool add: 1 validation error for Answer\nvalue\n  Field required"
-    result = CallToolResult(content=[TextContent(type="text", text=text)], isError=True)
-    assert read_result(result) == ToolResponse(Outcome.TOOL_ERROR, result=text)
-
-
-def test_content_that_is_no_text_is_kept() -> None:
-    """Other kinds of content stand beside the texts as they are."""
-    image = ImageContent(type="image", data="aGk=", mimeType="image/png")
-    result = CallToolResult(content=[TextContent(type="text", text="look"), image])
-    assert read_result(result) == ToolResponse(result=["look", image])
-
-
-def test_a_result_that_asks_for_input_is_no_result() -> None:
-    """The SDK 2.x may answer with a request for input: the call is interrupted."""
-    assert read_result(SimpleNamespace(result_type="input_required")) == ToolResponse(Outcome.INTERRUPTED)
-
-
-def test_a_tool_run_directly_is_not_served() -> None:
-    """`Tool.run` called by the program itself, without a request, has no remote parent and no MCP attributes."""
-    tool = SimpleNamespace(name="add", description="Add.")
-    (target, _) = mcp_server.ADAPTER.targets
-    request = target.request(Invocation(lambda: None, tool, ({"a": 1},), {}))
-    assert request is not None
-    assert (request.name, request.remote) == ("add", None)
-    assert set(request.fields.values()) == {None}
-    assert trace.get_current_span() is trace.INVALID_SPAN

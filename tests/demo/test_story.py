@@ -65,7 +65,11 @@ def _state():
         note = {names.DEGRADED: trouble == "degraded"}
         outcome = "error" if trouble == "degraded" else trouble
         call = make.tool("search", f"t{number}", "b", "a", outcome=outcome, attributes=note)
-        state.add(make.traces(call, make.agent(f"t{number}", "a", attributes={names.SESSION_OUTCOME: end})))
+        state.add(
+            make.traces(
+                call, make.agent(f"t{number}", "a", start=number, end=9, attributes={names.SESSION_OUTCOME: end})
+            )
+        )
     for before, after in (("closed", "open"), ("open", "half_open"), ("half_open", "closed")):
         state.add(make.logs(make.transition("search_knowledge_base", before, after, "x")))
     state.add(make.metrics(make.number(names.TOOL_CALLS, 8, {names.TOOL_NAME: "search", names.OUTCOME: "ok"})))

@@ -9,7 +9,7 @@ that make it are watched as well.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from otel_tools.model import Adapter, Handled, Invocation, Shape, Target, ToolRequest, ToolResponse
@@ -36,8 +36,11 @@ def _arguments(tool: Any, given: Any) -> Mapping[str, Any]:
     """What the model passed; the state, store and runtime that the framework injects are not its arguments."""
     if not isinstance(given, Mapping):
         return {"input": given}
-    visible: Mapping[str, Any] = tool._filter_injected_args(given)  # noqa: SLF001  LangChain has no public name for it
-    return visible
+    visible: Callable[[Any], Mapping[str, Any]] | None = getattr(tool, "_filter_injected_args", None)
+    if visible is not None:  # there is no public name for it
+        return visible(given)
+    known = tool.args  # older versions
+    return {key: value for key, value in given.items() if key in known}
 
 
 # --- what came of it ------------------------------------------------------------------------------------------------
