@@ -15,7 +15,7 @@ _ITEMS = 256
 def size(value: Any) -> int | None:
     """UTF-8 bytes of what a tool gives back to the model: text as it is, anything else as compact JSON.
 
-    `None` (nothing to give back) has no size.
+    Nothing to give back, or what cannot be written as JSON, has no size.
     """
     if value is None:
         return None
@@ -23,7 +23,10 @@ def size(value: Any) -> int | None:
         return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, (bytes, bytearray)):
         return len(value)
-    return len(as_json(value).encode("utf-8", "surrogatepass"))
+    try:
+        return len(as_json(value).encode("utf-8", "surrogatepass"))
+    except (ValueError, TypeError, RecursionError):  # circular, or with keys that JSON does not know
+        return None
 
 
 def as_json(value: Any) -> str:

@@ -8,6 +8,7 @@ has not imported itself.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any, Final, NamedTuple
 import wrapt
 
 from otel_tools import semconv as names
+
+_logger = logging.getLogger("otel_tools")
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,6 +73,17 @@ def owner(scope: str, attributes: Mapping[str, Any], operation: str, name: str |
     if not (_same_operation(attributes, operation) and _same_name(attributes, operation, name)):
         return None
     return Foreign(scope, _counts(scope, operation))
+
+
+_announced: set[str] = set()
+
+
+def announce(foreign: Foreign) -> None:
+    """Say once a process that another instrumentor is at work, too. A library's own tracing is no news."""
+    if foreign.scope not in _announced and ".instrumentation." in foreign.scope:
+        _announced.add(foreign.scope)
+        left = "spans and metrics of its calls are" if foreign.owns_metrics else "spans of its calls are"
+        _logger.warning("%s is at work beside otel-tools: the %s left to it and enriched", foreign.scope, left)
 
 
 def _same_operation(attributes: Mapping[str, Any], operation: str) -> bool:

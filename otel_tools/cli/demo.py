@@ -43,8 +43,9 @@ def command(endpoint: str | None) -> None:
         raise click.ClickException("the demo needs an LLM client (scripted, no key): pip install openai anthropic")
     screen = console()
     screen.print(Text.assemble(("otel-tools demo", "bold"), f"  {len(ACTS)} sessions of a customer-support agent"))
-    about = "agent.py is an ordinary program, run by `opentelemetry-instrument python agent.py`. Its LLM"
-    about += f" ({' and '.join(models)}) and the service behind its tools are scripted, on this machine.\n"
+    about = "otel_tools/demo/agent.py is an ordinary program, run by `opentelemetry-instrument python agent.py`; policy"
+    about += f" comes from the otel-tools.yaml beside it. Its LLM ({' and '.join(models)}) and the service behind its"
+    about += " tools are scripted, on this machine.\n"
     screen.print(Text(about, "dim"))
     if endpoint:
         _send(screen, models, endpoint if "://" in endpoint else f"http://{endpoint}")
@@ -87,8 +88,8 @@ def _working(screen: Console) -> Iterator[Callable[[Act], None]]:
     if not screen.is_terminal:
         yield lambda _: None
         return
-    with screen.status("starting") as status:
-        yield lambda act: status.update(f"{act.title} …")
+    with screen.status("starting the agent …") as status:
+        yield lambda act: None if act is ACTS[0] else status.update(f"{act.title} …")
 
 
 def _progress(screen: Console, played: Played, session: Session | None) -> None:

@@ -24,10 +24,8 @@ from otel_tools.cli.tree import TraceTree
 _PIPE_WIDTH = 110
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  not bound to here, only recognised
 _NO_METRICS = "Tools and alerts need metrics; programs send them once a minute (OTEL_METRIC_EXPORT_INTERVAL, in ms)."
-_OVERHEAD = 4
-"""Lines of a section beside its rows: title, headers, rule and a blank line."""
-_MOST: Final = {"alerts": 6, "tools": 10, "sessions": 10, "trace": 14, "circuits": 6}
-"""Section -> rows at most, in the order in which they get room."""
+_ROOM: Final = {"alerts": (6, 6), "tools": (4, 10), "sessions": (4, 10), "trace": (3, 14), "circuits": (4, 6)}
+"""Section -> lines beside its rows (title, headers, …) and rows at most, in the order in which they get room."""
 
 
 def console() -> Console:
@@ -85,8 +83,8 @@ class Dashboard:
         return Text.assemble(
             "Nothing has arrived yet. Start your agent in another terminal:\n\n",
             (f"  export OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} OTEL_METRIC_EXPORT_INTERVAL=2000\n", "bold"),
-            ("  opentelemetry-instrument python your_agent.py\n\n", "bold"),
-            ("Ctrl-C ends this.", "dim"),
+            ("  opentelemetry-instrument python your_agent.py", "bold"),
+            ("" if self._whole else "\n\nCtrl-C ends this.", "dim"),
         )
 
     def _sections(self, height: int) -> list[RenderableType]:
@@ -115,11 +113,11 @@ class Dashboard:
 def shares(height: int, wanted: dict[str, int]) -> dict[str, int]:
     """How many rows of each section fit into *height* lines, the more important sections first."""
     rows = dict.fromkeys(wanted, 0)
-    for section, most in _MOST.items():
-        room = height - _OVERHEAD
+    for section, (overhead, most) in _ROOM.items():
+        room = height - overhead
         if wanted[section] and room > 0:
             rows[section] = min(wanted[section], most, room)
-            height -= rows[section] + _OVERHEAD
+            height -= rows[section] + overhead
     return rows
 
 

@@ -85,16 +85,20 @@ class Recording(Generic[R]):
             span, scope, theirs = found
             owner = coexistence.owner(scope, theirs, self.operation, self.label)
             if owner is not None:
-                self.owns_span, self.owns_metrics = False, not owner.owns_metrics
+                self._leave_to(owner)
                 span.set_attributes(attributes)
                 return span
         hidden = coexistence.hidden_owner(self.operation)
         if hidden is not None:
-            self.owns_span, self.owns_metrics = False, not hidden.owns_metrics
+            self._leave_to(hidden)
             return unseen_span()
         name = f"{self.operation} {self.label}" if self.label else self.operation
         remote = self.request.remote if isinstance(self.request, ToolRequest) else None
         return self.telemetry.start_span(name, self.kind, attributes, self._start_time, remote)
+
+    def _leave_to(self, owner: coexistence.Foreign) -> None:
+        self.owns_span, self.owns_metrics = False, not owner.owns_metrics
+        coexistence.announce(owner)
 
     def elapsed(self) -> float:
         """Seconds since the call began."""

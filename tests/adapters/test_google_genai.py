@@ -95,6 +95,22 @@ def test_each_turn_of_a_chat_is_one_span(otel: Recorder, server: FakeServer, use
     assert otel.spans == [llm_span(server), llm_span(server, **STREAMED)]
 
 
+@GENERATE
+def test_each_part_of_a_long_answer_is_one_span(otel: Recorder, server: FakeServer, use: Any) -> None:
+    """The client goes on by itself where the service cuts an answer in parts: one request each, its own counts each."""
+    if "continuation_token" not in types.Candidate.model_fields:
+        pytest.skip("this version of the client does not continue answers")
+    part = bodies.candidate(bodies.text("Hel"), reason="CONTINUATION", continuationToken="dG9rZW4=")
+    server.reply(bodies.response(part, counts=bodies.usage(10, 1)))
+    server.reply(bodies.response(bodies.candidate(bodies.text("lo")), counts=bodies.usage(10, 2)))
+
+    assert perform(server.url, use).text == "Hello"
+    assert otel.spans == [
+        llm_span(server, gen_ai__response__finish_reasons=("continuation",), gen_ai__usage__output_tokens=1),
+        llm_span(server),
+    ]
+
+
 @pytest.mark.parametrize("use", [embed, embed_async])
 @pytest.mark.parametrize("vertexai", [False, True])
 def test_embeddings_are_one_span(otel: Recorder, server: FakeServer, use: Any, *, vertexai: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import otel_tools
 from tests.clients import google_genai_bodies as bodies
 from tests.clients.google_genai_calls import (
     CONTENTS,
@@ -171,3 +172,19 @@ async def test_a_stream_cancelled_between_chunks_keeps_what_had_arrived(otel: Re
         await task
 
     assert otel.spans == [llm_span(server, **LEFT)]
+
+
+# --- policy ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("use", [generate, generate_async, stream, stream_async])
+def test_an_open_circuit_refuses_the_next_call(otel: Recorder, server: FakeServer, use: Any) -> None:
+    """The refusal comes out of the client as it is, and no request is made."""
+    otel.instrument(mode="enforce", clients={"google-genai": {"circuit": {"failures": 1}}})
+    server.reply(bodies.error(503, "UNAVAILABLE"), status=503)
+    with pytest.raises(errors.APIError):
+        perform(server.url, use)
+
+    with pytest.raises(otel_tools.CircuitOpen):
+        perform(server.url, use)
+
+    assert len(server.requests) == 1
+    assert [span["attributes"]["error.type"] for span in otel.spans] == ["503", "circuit_open"]

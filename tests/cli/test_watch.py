@@ -105,7 +105,7 @@ def test_a_port_in_use_is_one_line():
     ("height", "expected"),
     [
         (24, {"alerts": 2, "tools": 10, "sessions": 0, "trace": 0, "circuits": 0}),
-        (40, {"alerts": 2, "tools": 10, "sessions": 10, "trace": 2, "circuits": 0}),
+        (40, {"alerts": 2, "tools": 10, "sessions": 10, "trace": 1, "circuits": 0}),
         (80, {"alerts": 2, "tools": 10, "sessions": 10, "trace": 14, "circuits": 6}),
     ],
 )

@@ -99,7 +99,7 @@ def test_telemetry_can_be_sent_elsewhere(monkeypatch):
     with Receiver(state.add, grpc_port=0, http_port=0) as receiver:
         result = _run("--endpoint", f"127.0.0.1:{receiver.http_port}")
     assert result.exit_code == 0, result.output
-    assert "1  All is well                             sent\n" in result.output
+    assert re.search(r"^1  All is well +sent$", result.output, re.MULTILINE)
     assert f"Sent to http://127.0.0.1:{receiver.http_port} (http/protobuf). Look there for\n" in result.output
     assert [row.outcome for row in state.sessions()] == ["completed"]
     assert [tool.name for tool in state.tools()] == ["check_inventory", "get_order_status", "get_user_preferences"]

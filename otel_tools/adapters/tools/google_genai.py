@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
+from otel_tools.adapters.wire.google_genai_fields import read
 from otel_tools.model import Adapter, Invocation, Shape, Target, ToolRequest, ToolResponse
 from otel_tools.policy.outcome import Outcome
 
@@ -24,7 +25,7 @@ _announced: ContextVar[_Announced] = ContextVar("otel_tools.google_genai.announc
 def _batch(call: Invocation) -> None:
     """Note the calls of a response: the id of a call is known here, but not where its function is invoked."""
     candidates = call.argument(0, "response").candidates
-    parts = candidates[0].content.parts if candidates else None
+    parts = read(read(candidates[0], "content"), "parts") if candidates else None
     calls = [part.function_call for part in parts or () if part.function_call]
     _announced.set(deque((call.name, call.args or {}, call.id) for call in calls))
 

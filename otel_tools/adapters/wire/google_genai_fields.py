@@ -6,7 +6,6 @@ response).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -15,7 +14,7 @@ Json: TypeAlias = dict[str, Any]
 
 def read(value: Any, name: str) -> Any:
     """Field *name* of a model, or of a dictionary in either spelling; `None` where there is none."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         found = value.get(name)
         return value.get(_camel(name)) if found is None else found
     return getattr(value, name, None)
