@@ -120,7 +120,7 @@ class Patcher:
         try:
             parent, attribute, original = wrapt.resolve_path(module, target.path)
         except AttributeError:
-            if isinstance(target, Native) or target.optional:
+            if isinstance(target, Native) or target.optional or version is None:  # or a package of the same name
                 place.status = "not needed"
             else:
                 self._skip(place, f"{target.path} is not in {module.__name__}")

@@ -93,18 +93,30 @@ def test_missing_symbol_skips_one_target(otel, monkeypatch, caplog):
     """A renamed symbol costs that target only, with one warning that names library, symbol and module."""
     caplog.set_level(logging.WARNING, "otel_tools")
     module = fake_library(monkeypatch, call=lambda name: name)
-    patcher = Patcher(active(), [source(call_target(), call_target("renamed"), call_target("maybe", optional=True))])
+    targets = (call_target(), call_target("renamed"), call_target("maybe", optional=True))
+    patcher = Patcher(active(), [source(*targets, library="pytest")])
     patcher.apply()
     assert [place.status for place in patcher.places] == ["patched", "skipped", "not needed"]
     [warning] = [record.message for record in caplog.records]
     assert warning == (
-        "otel-tools does not see their-library None: renamed is not in their_library (their_library:renamed)"
+        f"otel-tools does not see pytest {pytest.__version__}: "
+        "renamed is not in their_library (their_library:renamed)"
     )
     assert module.call("search") == "search"
     assert otel.span()["name"] == "execute_tool search"
     patcher.undo()
     assert module.call("search") == "search"
     assert len(otel.spans) == 1
+
+
+def test_package_of_the_same_name(otel, monkeypatch, caplog):
+    """A package of the user's own that happens to have a library's name is none of our business."""
+    fake_library(monkeypatch)
+    patcher = Patcher(active(), [source(call_target())])
+    patcher.apply()
+    assert [place.status for place in patcher.places] == ["not needed"]
+    assert caplog.text == ""
+    patcher.undo()
 
 
 def test_too_old_library_is_skipped(otel, monkeypatch, caplog):

@@ -154,7 +154,11 @@ STREAMED = {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk"
 
 def span(otel: Any, server: Any) -> dict[str, Any]:
     """The one finished span, without what differs from run to run (which must be there, though)."""
-    found = otel.span()
+    return settled(otel.span(), server)
+
+
+def settled(found: dict[str, Any], server: Any) -> dict[str, Any]:
+    """A span without what differs from run to run."""
     attributes = found["attributes"]
     assert (attributes.pop("server.address"), attributes.pop("server.port")) == ("127.0.0.1", server.port)
     if "gen_ai.response.time_to_first_chunk" in attributes:
@@ -216,3 +220,33 @@ def response(**changes: Any) -> dict[str, Any]:
         **changes,
     }
     return {name: value for name, value in attributes.items() if value is not None}
+
+
+LEFT = (
+    chat(
+        **STREAMED,
+        **dict.fromkeys(CHAT_USAGE),
+        **{"gen_ai.response.finish_reasons": ("error",), "otel_tools.outcome": "cancelled"},
+    )
+    | NO_USAGE
+)
+"""A stream that was left after its first text."""
+
+UNREAD = request(
+    **{
+        "gen_ai.request.stream": True,
+        "gen_ai.response.finish_reasons": ("error",),
+        "otel_tools.outcome": "cancelled",
+    },
+    **NO_USAGE,
+)
+"""A stream that was never read."""
+
+
+async def begin(client):
+    """A stream of which the role and the first text were read."""
+    stream = await settle(client.chat.completions.create(**STREAM))
+    step = stream.__anext__ if hasattr(stream, "__anext__") else stream.__next__
+    assert (await settle(step())).choices[0].delta.content == ""
+    assert (await settle(step())).choices[0].delta.content == "It is"
+    return stream
