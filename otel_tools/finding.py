@@ -26,10 +26,12 @@ class Source(NamedTuple):
     Args:
         packages: Import packages (candidates) whose import is the time to load it.
         load: Loads it.
+        client: It is the adapter of an LLM client.
     """
 
     packages: tuple[str, ...]
     load: Callable[[], Adapter | None]
+    client: bool = False
 
 
 @cache
@@ -45,7 +47,8 @@ def _own() -> Iterator[Source]:
     for folder in _FOLDERS:
         spec = importlib.util.find_spec(f"{_ADAPTERS}.{folder}")
         for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else None):
-            yield Source(_packages(module.name), partial(_load_own, f"{_ADAPTERS}.{folder}.{module.name}"))
+            load = partial(_load_own, f"{_ADAPTERS}.{folder}.{module.name}")
+            yield Source(_packages(module.name), load, client=folder == "llm")
 
 
 def _registered() -> Iterator[Source]:

@@ -243,5 +243,5 @@ def driven(function: Any, target: Target, engine: Callable[[], Engine | None]) -
                         yield item
 
     wrapped = functools.wraps(function)(call)
-    setattr(wrapped, _MARK, True)
+    setattr(wrapped, _MARK, target.path)  # the name that it is known by
     return wrapped

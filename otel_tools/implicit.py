@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
 
+from otel_tools import semconv as names
 from otel_tools.calls import AgentCall, Call, LLMCall
 from otel_tools.drops import when_dropped
 from otel_tools.errors import internal_error
@@ -21,6 +22,7 @@ from otel_tools.model import AgentRequest, Invocation, LLMRequest, LLMResponse, 
 from otel_tools.policy.outcome import Outcome, Verdict
 from otel_tools.recordings import Ending
 from otel_tools.sessions import current_session
+from otel_tools.telemetry import foreign_span
 
 if TYPE_CHECKING:
     from otel_tools.engine import Engine
@@ -98,13 +100,19 @@ def _run_of_llm_call(engine: Engine, request: LLMRequest, run: ImplicitRun | Non
             return run
         run.abandon()
     tools = frozenset(request.tool_names()) if request.tool_names is not None else frozenset()
-    if not tools:
+    if not tools or _is_told_by_another():
         return None
     call = AgentCall(engine, _TARGET, Invocation(_loop, None, (), {}), AgentRequest(None, "implicit"))
     call.open()
     run = ImplicitRun(call, tools)
     _RUN.set(run)
     return run
+
+
+def _is_told_by_another() -> bool:
+    """Whether another instrumentor has a span of its own for this call or run: nothing may come in between."""
+    found = foreign_span()
+    return found is not None and not {names.OPERATION_NAME, "openinference.span.kind"}.isdisjoint(found[2])
 
 
 def follow(call: Call[Any], run: ImplicitRun) -> None:

@@ -24,6 +24,7 @@ from otel_tools.engine import Engine
 from otel_tools.errors import internal_error
 from otel_tools.finding import Source, library_version, older, sources, within
 from otel_tools.model import Adapter, Native, Target
+from otel_tools.pricing import client_imported
 from otel_tools.telemetry import stand_in
 
 _logger = logging.getLogger("otel_tools")
@@ -81,13 +82,15 @@ class Patcher:
         for source in tuple(self._sources):
             self._load(source)
 
-    def _load(self, source: Source, _package: ModuleType | None = None) -> None:
+    def _load(self, source: Source, package: ModuleType | None = None) -> None:
         if not self._live or source not in self._sources:
             return
         self._sources.remove(source)
         adapter = source.load()
         if adapter is None or adapter.library in self._disabled:
             return
+        if source.client and package is not None:
+            client_imported()
         targets = (*adapter.targets, *adapter.natives)
         self.places += [Place(adapter, target) for target in targets]
         for module in dict.fromkeys(target.module for target in targets):

@@ -6,7 +6,10 @@ slow (it brings pydantic), so a daemon thread does it while the first LLM call w
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -181,6 +184,17 @@ def _find(snapshot: Any, provider: str, model: str, base_url: str | None) -> _Mo
             except LookupError:
                 continue
     return None
+
+
+def client_imported() -> None:
+    """Import what `genai-prices` needs of HTTP, now that an LLM client is being imported, and not beside its calls.
+
+    openai 2 looks at `sys.modules["httpx2"]` in each call and takes a module that another thread is still importing for
+    a whole one. Clients that use httpx2 themselves have imported it already.
+    """
+    if "httpx2" not in sys.modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("httpx2")
 
 
 class _Library:

@@ -372,3 +372,40 @@ def test_without_the_library_nothing_has_a_price():
         "otel-tools failed while loading the price tables; the progra",
         "[None, None]",
     ]
+
+
+def test_nothing_of_http_is_imported_beside_a_call():
+    """What the price tables need of HTTP is imported with the client, so that no call meets it half imported."""
+    program = "import sys, otel_tools.auto, openai; print('httpx2' in sys.modules, 'genai_prices' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+def test_the_cost_of_a_call_is_that_of_the_tier_that_served_it(otel, server):
+    """End to end: a response that says `flex` costs what flex costs, on the span and in the counter."""
+    openai = pytest.importorskip("openai")
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100}
+    usage["prompt_tokens_details"] = {"cached_tokens": 400}
+    message = {"role": "assistant", "content": "hello"}
+    server.reply(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "o3-2025-04-16",
+            "service_tier": "flex",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+            "usage": usage,
+        }
+    )
+    bill = pytest.approx((600 * 1 + 400 * 0.25 + 100 * 4) / MILLION, abs=1e-9, rel=0)
+
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="k") as client:
+        client.chat.completions.create(model="o3", messages=[{"role": "user", "content": "hi"}])
+
+    attributes = otel.span("chat o3")["attributes"]
+    assert (attributes["otel_tools.cost.usd"], attributes["otel_tools.cost.source"]) == (bill, "genai-prices")
+    assert otel.points("otel_tools.client.cost") == [
+        {"attributes": {"gen_ai.provider.name": "openai", "gen_ai.request.model": "o3"}, "value": bill}
+    ]
+    assert "otel_tools.client.unpriced" not in otel.metrics

@@ -15,6 +15,7 @@ from otel_tools import semconv as names
 from otel_tools.errors import CallRefused, internal_error
 from otel_tools.model import (
     Invocation,
+    LLMResponse,
     Request,
     Response,
     Target,
@@ -258,8 +259,10 @@ class Call(Generic[R]):
         return Ending(outcome, verdict, error, error_type(error), retry_after)
 
     @staticmethod
-    def _refine(ending: Ending, read: ToolResponse | None) -> None:
-        if read is not None:
+    def _refine(ending: Ending, read: ToolResponse | LLMResponse | None) -> None:
+        if isinstance(read, LLMResponse):  # the service did answer, and bills it
+            ending.response, ending.verdict = read, Verdict.NEUTRAL
+        elif read is not None:
             ending.response = read
             ending.outcome = read.outcome
             ending.error_type = read.error_type or ending.error_type

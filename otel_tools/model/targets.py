@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from otel_tools.model.requests import Handled, Invocation, Request
-from otel_tools.model.responses import Response, ToolResponse
+from otel_tools.model.responses import LLMResponse, Response, ToolResponse
 from otel_tools.model.views import View
 
 
@@ -47,7 +47,8 @@ class Target:
         optional: Do not report it when missing (the method exists in some supported versions only).
         error: Reads an exception that the call raised, as *response* reads a value: the outcome, a better
             `error.type`, whether it is neutral. `None` from it: the usual rules; an exception: the usual rules for
-            that one, around which the library's is only wrapped. Policy's own exceptions never get here.
+            that one, around which the library's is only wrapped; an `LLMResponse`: the answer that the exception is
+            about, which is billed and says nothing against the service. Policy's own exceptions never get here.
     """
 
     module: str
@@ -64,7 +65,7 @@ class Target:
     since: str | None = None
     until: str | None = None
     optional: bool = False
-    error: Callable[[BaseException], ToolResponse | BaseException | None] | None = None
+    error: Callable[[BaseException], ToolResponse | LLMResponse | BaseException | None] | None = None
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

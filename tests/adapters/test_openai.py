@@ -118,7 +118,6 @@ async def test_parameters(otel, server, client):
             reasoning_effort="low",
             service_tier="flex",
             response_format={"type": "json_object"},
-            tools=[bodies.TOOL],
             extra_body={"top_k": 40},
         )
     )

@@ -101,3 +101,18 @@ async def test_cancelled(otel, server):
         await task
     await clients.close(client)
     assert clients.span(otel, server) == expected({**clients.request(), "otel_tools.outcome": "cancelled"})
+
+
+async def test_answer_that_cannot_be_parsed(otel, server, client):
+    """A structured answer that is cut short raises, and is billed: its usage is there."""
+    server.reply(bodies.chat('{"city":"Pa', "length"))
+    with pytest.raises(openai.LengthFinishReasonError):
+        await clients.parse(client)
+    changes = {
+        "gen_ai.output.type": "json",
+        "gen_ai.response.finish_reasons": ("length",),
+        "otel_tools.outcome": "error",
+        "error.type": "openai.LengthFinishReasonError",
+    }
+    assert clients.span(otel, server) == expected(chat(**changes), status="ERROR")
+    assert [point["sum"] for point in otel.metrics["gen_ai.client.token.usage"]] == [117, 25]

@@ -12,7 +12,7 @@ import openai
 
 from tests.clients import openai_bodies as bodies
 from tests.clients import openai_client as clients
-from tests.clients.openai_client import NO_USAGE, STREAM, STREAMED, chat, expected, response
+from tests.clients.openai_client import LEFT, NO_USAGE, STREAM, STREAMED, begin, chat, expected, response
 
 
 @pytest.fixture(params=["sync", "async"])

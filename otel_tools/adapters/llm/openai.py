@@ -15,7 +15,7 @@ from otel_tools.adapters.wire import (
     openai_responses,
     stainless,
 )
-from otel_tools.model import Adapter, Content, Invocation, LLMRequest, Shape, Target, Wire
+from otel_tools.model import Adapter, Content, Invocation, LLMRequest, LLMResponse, Shape, Target, Wire
 
 _AZURE = "azure.ai.openai"
 _HOSTS = {
@@ -124,8 +124,15 @@ def _flavour(api: _Api, provider: str) -> dict[str, str | None]:
     }
 
 
+def _error(error: BaseException) -> LLMResponse | None:
+    """The answer that `parse` rejects because it was cut short: it is billed all the same."""
+    completion = getattr(error, "completion", None)
+    return None if completion is None else openai_chat.CHAT.response(completion)
+
+
 def _target(path: str, shape: Shape) -> Target:
-    return Target(module="openai._base_client", path=path, shape=shape, request=_request, view=stainless.view)
+    module = "openai._base_client"
+    return Target(module=module, path=path, shape=shape, request=_request, view=stainless.view, error=_error)
 
 
 ADAPTER = Adapter(

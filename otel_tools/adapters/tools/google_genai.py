@@ -32,7 +32,7 @@ def _batch(call: Invocation) -> None:
 
 def _function(call: Invocation) -> ToolRequest:
     arguments, function = call.argument(0, "args"), call.argument(1, "function_to_invoke")
-    name = function.__name__
+    name = getattr(function, "__otel_tools__", None) or function.__name__  # `@tool("name")` may give it another one
     return ToolRequest(
         name,
         "google-genai",
