@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import Span
+from opentelemetry.util._decorator import _agnosticcontextmanager
 
 from otel_tools import semconv as names
 from otel_tools.errors import internal_error
@@ -77,7 +77,7 @@ class AdoptingTracer(trace.Tracer):
         adopted = self._adopted(name, kwargs.get("attributes"))
         return self._tracer.start_span(name, *args, **kwargs) if adopted is None else adopted
 
-    @contextmanager
+    @_agnosticcontextmanager
     def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Iterator[Span]:
         adopted = self._adopted(name, kwargs.get("attributes"))
         if adopted is None:

@@ -1,4 +1,4 @@
-"""Content, only when its capture is switched on: messages, arguments and results, shortened with their structure kept."""
+"""Content, when its capture is switched on: messages, arguments and results, shortened with their structure kept."""
 
 from __future__ import annotations
 
@@ -49,10 +49,8 @@ def shortened(value: Any, limit: int, depth: int = _DEPTH) -> Any:
     """*value* with every text in it cut to *limit* characters and long lists cut short; the structure stays."""
     if isinstance(value, str):
         return value if len(value) <= limit else f"{value[:limit]}… [{len(value) - limit} more characters]"
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if depth == 0:
-        return "…"
+    if depth == 0 or value is None or isinstance(value, (bool, int, float)):
+        return value if depth else "…"
     if isinstance(value, dict):
         return {str(key): shortened(item, limit, depth - 1) for key, item in list(value.items())[:_ITEMS]}
     if isinstance(value, (list, tuple)):

@@ -96,7 +96,7 @@ class Discovery:
             return
         replacement = instrument(value)
         if replacement is not value:
-            before = vars(parent)[name] if name in vars(parent) else value
+            before = vars(parent).get(name, value)
             setattr(parent, name, replacement)
             self._undo.append(functools.partial(setattr, parent, name, before))
 
@@ -139,7 +139,8 @@ def _search_values(values: Any, names: tuple[str, ...]) -> None:
     for value in values:
         if type(value) is dict:
             for name in names:
-                if is_plain(entry := value.get(name)):
+                entry: Any = value.get(name)
+                if is_plain(entry):
                     value[name] = instrument_function(entry, name=name)
 
 

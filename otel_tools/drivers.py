@@ -11,10 +11,10 @@ import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from otel_tools import workers
-from otel_tools.calls import RAISE, Call
+from otel_tools.calls import RAISE, Call, LLMCall
 from otel_tools.errors import CallTimeout, internal_error
 from otel_tools.model import Held, InPlace, Invocation, Iterated, Later, Running, Target, View, Whole
 from otel_tools.streams import watch
@@ -201,9 +201,9 @@ def _observe(call: Call[Any], view: View, value: Any) -> Any:
     elif isinstance(view, Running):
         view.on_done(partial(_done, call, view))
     elif isinstance(view, Iterated):
-        return watch(call, view)
+        return watch(cast("LLMCall", call), view)  # only LLM clients give streams
     elif isinstance(view, (InPlace, Held)):
-        watch(call, view)
+        watch(cast("LLMCall", call), view)
     return value
 
 
@@ -256,12 +256,12 @@ class _Expired(BaseException):
     """The deadline that policy gave an async call is over. Never seen outside this module."""
 
 
-async def _within(timeout: float | None, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Await *function* for at most *timeout* seconds, in the same task, so that its own cancel scopes still work."""
-    if timeout is None or not _in_task():
+async def _within(limit: float | None, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Await *function* for at most *limit* seconds, in the same task, so that its own cancel scopes still work."""
+    if limit is None or not _in_task():
         return await function(*args, **kwargs)
     try:
-        async with asyncio.timeout(timeout) as deadline:
+        async with asyncio.timeout(limit) as deadline:
             return await function(*args, **kwargs)
     except Exception as error:
         if deadline.expired():  # also where the tool turned our cancellation into an error of its own

@@ -13,8 +13,7 @@ _pending: Final[dict[object, weakref.finalize[..., Any]]] = {}
 def when_dropped(owner: Any, function: Callable[..., Any], *args: Any) -> weakref.finalize[..., Any]:
     """Call *function* once: when *owner* is collected, when the result is called, or when the process ends.
 
-    Args:
-        owner: What is waited for; neither *function* nor *args* may refer to it.
+    Neither *function* nor *args* may refer to *owner*.
     """
     key = object()
     finalizer = weakref.finalize(owner, _finish, key, function, args)

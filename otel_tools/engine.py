@@ -183,5 +183,5 @@ def active() -> Engine | None:
 
 def activate(engine: Engine | None) -> None:
     """Make *engine* the one at work; `None` switches decorated callables to passing calls on."""
-    global _active, _off  # noqa: PLW0603  one engine a process, like one provider
+    global _active, _off
     _active, _off = engine, engine is None

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 _logger = logging.getLogger("otel_tools")
 
@@ -28,7 +29,7 @@ class ConfigError(OtelToolsError, ValueError):
     """A setting is wrong. The message names where it stands, what is wrong and what is allowed."""
 
 
-class CallTimeout(OtelToolsError, TimeoutError):
+class CallTimeout(OtelToolsError, TimeoutError):  # noqa: N818  names the situation, as anyio's do
     """A call did not finish before the deadline that the policy gave it.
 
     Args:
@@ -48,7 +49,7 @@ class CallTimeout(OtelToolsError, TimeoutError):
         return f"{self.name} did not finish within {self.timeout:g} s; it may still have taken effect"
 
 
-class CallRefused(OtelToolsError):
+class CallRefused(OtelToolsError):  # noqa: N818  likewise, and its subclasses
     """A call was refused before it was attempted.
 
     Args:
@@ -105,6 +106,7 @@ class MaxIterationsExceeded(BudgetExceeded):
 
 
 _reported: set[str] = set()
+_MOST_REPORTS = 256
 raise_internal_errors = False
 """Set by our tests: a fault of otel-tools is raised instead of logged."""
 
@@ -120,6 +122,7 @@ def internal_error(where: str) -> None:
     """
     if raise_internal_errors:
         raise  # noqa: PLE0704  re-raises what the caller's except block handles
-    if where not in _reported and len(_reported) < 256:
+    if where not in _reported and len(_reported) < _MOST_REPORTS:
         _reported.add(where)
-        _logger.warning("otel-tools failed while %s; the program goes on (reported once)", where, exc_info=True)
+        error = sys.exc_info()
+        _logger.warning("otel-tools failed while %s; the program goes on (reported once)", where, exc_info=error)

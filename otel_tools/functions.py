@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Generator, MutableMapping
 from typing import Any, Final, TypeVar, cast, overload
 
 from otel_tools.engine import Engine, active
@@ -68,7 +68,7 @@ def tool(
     """
     if callable(name):
         return instrument_function(name)
-    options = {
+    options: dict[str, Any] = {
         "timeout": timeout,
         "circuit": circuit,
         "criticality": criticality,
@@ -164,6 +164,7 @@ def _tool_target(function: Callable[..., Any], name: str) -> Target:
 
 
 def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the parameters of *function*."""
     try:
         return tuple(inspect.signature(function).parameters)
     except (ValueError, TypeError):  # some built-ins have none
@@ -171,6 +172,7 @@ def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def shape_of(function: Callable[..., Any]) -> Shape:
+    """What calling *function* gives; of a partial, the function in it, and of an object, its `__call__`."""
     inner = function
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -186,6 +188,7 @@ def shape_of(function: Callable[..., Any]) -> Shape:
 
 
 def view_awaitable(value: Any) -> View:
+    """A plain function may hand out a coroutine: then the call is over when that is."""
     if hasattr(type(value), "__await__"):
 
         async def read() -> Any:
@@ -206,42 +209,58 @@ def _given_as_is(_call: Invocation, _request: ToolRequest, value: Any, *, error:
 # --- driving a plain callable ---------------------------------------------------------------------------------------
 def driven(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Any:
     """*function* run by the engine's driver for its shape; by itself while there is no engine."""
-    match target.shape:
-        case Shape.SYNC:
-
-            def call(*args: Any, **kwargs: Any) -> Any:
-                running = engine()
-                if running is None:
-                    return function(*args, **kwargs)
-                return running.sync(target, function, None, args, kwargs)
-
-        case Shape.ASYNC:
-
-            async def call(*args: Any, **kwargs: Any) -> Any:
-                running = engine()
-                if running is None:
-                    return await function(*args, **kwargs)
-                return await running.async_(target, function, None, args, kwargs)
-
-        case Shape.GENERATOR:
-
-            def call(*args: Any, **kwargs: Any) -> Iterator[Any]:
-                running = engine()
-                if running is None:
-                    return (yield from function(*args, **kwargs))
-                return (yield from running.generator(target, function, None, args, kwargs))
-
-        case _:
-
-            async def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-                running = engine()
-                items = function(*args, **kwargs)
-                if running is not None:
-                    items = running.async_generator(target, function, None, args, kwargs)
-                async with contextlib.aclosing(items):
-                    async for item in items:
-                        yield item
-
+    call = _WRAPPERS[target.shape](function, target, engine)
     wrapped = functools.wraps(function)(call)
     setattr(wrapped, _MARK, target.path)  # the name that it is known by
     return wrapped
+
+
+def _sync(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        running = engine()
+        if running is None:
+            return function(*args, **kwargs)
+        return running.sync(target, function, None, args, kwargs)
+
+    return call
+
+
+def _async(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        running = engine()
+        if running is None:
+            return await function(*args, **kwargs)
+        return await running.async_(target, function, None, args, kwargs)
+
+    return call
+
+
+def _generator(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        running = engine()
+        if running is None:
+            return (yield from function(*args, **kwargs))
+        return (yield from running.generator(target, function, None, args, kwargs))
+
+    return call
+
+
+def _async_generator(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        running = engine()
+        items = function(*args, **kwargs)
+        if running is not None:
+            items = running.async_generator(target, function, None, args, kwargs)
+        async with contextlib.aclosing(items):
+            async for item in items:
+                yield item
+
+    return call
+
+
+_WRAPPERS: Final = {
+    Shape.SYNC: _sync,
+    Shape.ASYNC: _async,
+    Shape.GENERATOR: _generator,
+    Shape.ASYNC_GENERATOR: _async_generator,
+}

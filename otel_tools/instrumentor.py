@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from opentelemetry._logs import LoggerProvider
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # not in its `__all__`
 from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
@@ -102,7 +102,7 @@ def instrument(
         tracer_provider: Where spans go, by default the global provider (as with the next two).
         meter_provider: Where metrics go.
         logger_provider: Where log records go.
-        settings: What `otel-tools.yaml` would say, as a mapping of the same structure; goes before file and environment.
+        settings: What `otel-tools.yaml` would say, as a mapping of the same structure; before file and environment.
 
     Raises:
         ConfigError: *settings* are wrong. (A wrong file or variable is logged, and defaults are used.)

@@ -91,7 +91,7 @@ class Patcher:
             return
         if source.client and package is not None:
             client_imported()
-        targets = (*adapter.targets, *adapter.natives)
+        targets: tuple[Target | Native, ...] = (*adapter.targets, *adapter.natives)
         self.places += [Place(adapter, target) for target in targets]
         for module in dict.fromkeys(target.module for target in targets):
             when_imported(module, self._undo, self.imported)

@@ -72,15 +72,15 @@ class Session:
     ) -> None:
         self.name = name
         self.parent = parent
-        self.conversation_id = conversation_id or (parent.conversation_id if parent else None)
-        self.user_id = user_id or (parent.user_id if parent else None)
+        self.conversation_id: str | None = conversation_id or (parent.conversation_id if parent else None)
+        self.user_id: str | None = user_id or (parent.user_id if parent else None)
         self.totals = Totals()
         self.own_inference_calls = 0
         self.own_tool_calls = 0
         self.limit_hit: str | None = None
         self.outcome: str | None = None
-        self.budget = Budget(limits or Limits(), parent.budget if parent else None)
-        self._lock: threading.Lock = parent._lock if parent else threading.Lock()
+        self.budget: Budget = Budget(limits or Limits(), parent.budget if parent else None)
+        self._lock: threading.Lock = parent._lock if parent else threading.Lock()  # noqa: SLF001  one for the family
 
     def __repr__(self) -> str:
         return f"<Session {self.name or 'unnamed'} {self.totals}>"

@@ -32,7 +32,7 @@ class Recorder:
         self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self._logs))
 
     def instrument(self, **settings: Any) -> None:
-        """(Re-)instrument with these settings, given as `otel-tools.yaml` would hold them (`tools={...}`, `mode=...`)."""
+        """(Re-)instrument with these settings, given as `otel-tools.yaml` would hold them (`mode=...`)."""
         otel_tools.uninstrument()
         otel_tools.instrument(
             tracer_provider=self.tracer_provider,

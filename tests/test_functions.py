@@ -295,9 +295,7 @@ async def test_disabled(otel, shape):
     with pytest.raises(ToolDisabled, match="work is disabled: leaks data"):
         await use(function)
     assert otel.spans == [
-        span_of(
-            "disabled", status="ERROR", **{"error.type": "disabled", "otel_tools.refusal.detail": "leaks data"}
-        )
+        span_of("disabled", status="ERROR", **{"error.type": "disabled", "otel_tools.refusal.detail": "leaks data"})
     ]
     assert otel_tools.circuits()["work"].disabled.actor == "ops"
     otel_tools.enable_tool("work")

@@ -171,7 +171,7 @@ def test_discovery_can_be_switched_off(recorder, server, client, program):
     answer(server)
     before = dict(program.TOOL_REGISTRY)
     program.run(client, "hello")
-    assert program.TOOL_REGISTRY == before
+    assert before == program.TOOL_REGISTRY
     assert tree(recorder.spans) == [("chat gpt-4o-mini", None)] * 2
     recorder.uninstrument()
 

@@ -21,7 +21,19 @@ POLICY = {"policy", "errors"}
 MODEL = {"model", *POLICY}
 SETTINGS = {"config", "schema", "yaml_file", *POLICY}
 WRITING = {"telemetry", "coexistence", "capture", "sessions", "recordings", *MODEL, *VALUES}
-ENGINE = {"engine", "drivers", "implicit", "drops", "calls", "streams", "workers", "pricing", "rates", *WRITING, *SETTINGS}
+ENGINE = {
+    "engine",
+    "drivers",
+    "implicit",
+    "drops",
+    "calls",
+    "streams",
+    "workers",
+    "pricing",
+    "rates",
+    *WRITING,
+    *SETTINGS,
+}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "semconv": set(),
@@ -141,7 +153,9 @@ def test_only_telemetry_and_recordings_write_opentelemetry_data():
         module = name_of(path)
         text = path.read_text()
         if not module.startswith(("telemetry", "recordings", "adoption", "demo", "cli")):
-            assert "opentelemetry.trace" not in text.replace("from opentelemetry.trace import TracerProvider", ""), module
+            assert "opentelemetry.trace" not in text.replace("from opentelemetry.trace import TracerProvider", ""), (
+                module
+            )
             assert "get_meter" not in text, module
 
 

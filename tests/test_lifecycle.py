@@ -99,8 +99,7 @@ def test_missing_symbol_skips_one_target(otel, monkeypatch, caplog):
     assert [place.status for place in patcher.places] == ["patched", "skipped", "not needed"]
     [warning] = [record.message for record in caplog.records]
     assert warning == (
-        f"otel-tools does not see pytest {pytest.__version__}: "
-        "renamed is not in their_library (their_library:renamed)"
+        f"otel-tools does not see pytest {pytest.__version__}: renamed is not in their_library (their_library:renamed)"
     )
     assert module.call("search") == "search"
     assert otel.span()["name"] == "execute_tool search"
@@ -198,9 +197,7 @@ def test_wrong_file_does_not_stop_the_program(tmp_path):
     """With a broken configuration the program runs, and one clear message says what is wrong."""
     (tmp_path / "otel-tools.yaml").write_text("tools: {search: {timeout: -1s}}\n")
     program = "import otel_tools.auto, openai; print('ran')"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == "ran\n"
     assert "otel-tools.yaml" in done.stderr
     assert "tools.search.timeout" in done.stderr

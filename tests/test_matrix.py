@@ -108,7 +108,10 @@ GEMINI = google_genai_bodies.response(google_genai_bodies.candidate(google_genai
 CLIENTS = {
     "openai chat": Client(openai_client, call_openai, openai_bodies.chat(), openai_bodies.chat_stream()),
     "openai responses": Client(
-        openai_client, call_responses, openai_bodies.response(openai_bodies.text_item()), openai_bodies.response_stream()
+        openai_client,
+        call_responses,
+        openai_bodies.response(openai_bodies.text_item()),
+        openai_bodies.response_stream(),
     ),
     "anthropic": Client(
         anthropic_client,
@@ -280,7 +283,9 @@ async def test_tool_call_is_one_span(recorder, make, mode, end, policy):
         await end_tool_call(call, end)
     recorder.uninstrument()
     outcome, status = EXPECTED[end]
-    assert [(span["attributes"]["otel_tools.outcome"], span["status"]) for span in recorder.spans] == [(outcome, status)]
+    assert [(span["attributes"]["otel_tools.outcome"], span["status"]) for span in recorder.spans] == [
+        (outcome, status)
+    ]
     assert trace.get_current_span() is before
     [point] = recorder.points("otel_tools.tool.calls")
     assert (point["attributes"]["otel_tools.outcome"], point["value"]) == (outcome, 1)

@@ -1,4 +1,4 @@
-"""What holds for all signals: independent of sampling, nothing sensitive, bounded, exemplars, our own faults swallowed."""
+"""What holds for all signals: independent of sampling, nothing sensitive, bounded, exemplars, own faults swallowed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CANARY = "c4n4ry-5ecret"
 
 
 def agent(server):
-    """An agent run with everything in it: LLM calls whole and streamed, good and bad tools, all of it with the canary."""
+    """An agent run with everything in it: LLM calls whole and streamed, good and bad tools, all with the canary."""
 
     @otel_tools.tool
     def look_up(query, note):
@@ -59,7 +59,11 @@ def counted(recorder):
     """Metrics without what differs from run to run: durations."""
     return {
         name: [
-            {key: value for key, value in point.items() if key != "sum" or "duration" not in name and "time" not in name}
+            {
+                key: value
+                for key, value in point.items()
+                if key != "sum" or not {"duration", "time"} & {*name.split(".")}
+            }
             for point in points
         ]
         for name, points in recorder.metrics.items()

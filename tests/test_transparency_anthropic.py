@@ -121,14 +121,11 @@ STEPS = [
     *steps((), TOOLS),
     *steps((), AGENTS),
 ]
+IN_SYNC = ("create", "tools", "raw", "held parse", "tool stream", "held stream", "helper", "helper left", "dropped")
+IN_ASYNC = ("create", "raw stream", "left", "streaming runner")
 BREAKING = {
-    f"{name} {kind}"
-    for kind, names in {
-        "sync": ["create", "tools", "raw", "held parse", "tool stream", "held stream", "helper", "helper left"]
-        + ["dropped", "unauthorized", "error in stream", "runner"],
-        "async": ["create", "raw stream", "left", "streaming runner"],
-    }.items()
-    for name in names
+    *(f"{name} sync" for name in (*IN_SYNC, "unauthorized", "error in stream", "runner")),
+    *(f"{name} async" for name in IN_ASYNC),
 }
 
 

@@ -173,7 +173,7 @@ class Step:
         return self.name
 
 
-class Injected(Exception):  # noqa: N818  it is an accident, not an error of ours
+class Injected(Exception):
     """What a broken step raises."""
 
 

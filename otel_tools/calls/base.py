@@ -275,6 +275,6 @@ class Call(Generic[R]):
     def _judge(self, ending: Ending) -> None:
         """Let the response change the ending (an error returned as data)."""
 
-    def _replacement(self, ending: Ending) -> Any:
+    def _replacement(self, ending: Ending) -> Any:  # noqa: ARG002  for those that override it
         """What the caller gets instead of the error."""
         return RAISE

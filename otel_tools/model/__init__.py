@@ -2,7 +2,7 @@
 
 An adapter module holds one `ADAPTER`. Its targets name the methods to patch and bring small functions that read a call:
 
-* `request(invocation)` gives an `LLMRequest`, `ToolRequest` or `AgentRequest`, or `None` for "not ours, leave it alone".
+* `request(invocation)` gives an `LLMRequest`, `ToolRequest` or `AgentRequest`, or `None`: not ours, leave it alone.
 * `view(value)` says how the returned value is to be read: whole, awaited, as a stream, or later by the caller.
 * `response(payload)` (of the request's `Wire`, or of the target) reads the final value.
 * `fallback(invocation, request, text)` builds the framework's own return type from a note for the model.

@@ -11,7 +11,8 @@ from otel_tools import semconv as names
 from otel_tools.model import LLMRequest, LLMResponse, Usage
 from otel_tools.policy.outcome import REFUSED, Outcome
 from otel_tools.recordings.base import NO_ERROR, Ending, Recording, present
-from otel_tools.telemetry import Attributes
+from otel_tools.sessions import Session
+from otel_tools.telemetry import Attributes, Telemetry
 
 
 class LLMRecording(Recording[LLMRequest]):
@@ -23,9 +24,13 @@ class LLMRecording(Recording[LLMRequest]):
     def label(self) -> str | None:  # type: ignore[override]  # a read-only property stands for the attribute
         return self.request.model
 
+    def __init__(self, telemetry: Telemetry, request: LLMRequest, session: Session | None, extra: Attributes) -> None:
+        self._labels = _client_labels(request)
+        super().__init__(telemetry, request, session, extra)
+
     def _attributes(self) -> Attributes:
         request = self.request
-        attributes = self._client_attributes()
+        attributes = dict(self._labels)
         if request.stream:
             attributes[names.REQUEST_STREAM] = True
         attributes.update(present(request.fields, names.REQUEST_FIELDS))
@@ -33,28 +38,14 @@ class LLMRecording(Recording[LLMRequest]):
             attributes[names.AGENT_NAME] = self.session.name
         return attributes
 
-    def _client_attributes(self) -> Attributes:
-        request = self.request
-        attributes: Attributes = {
-            names.OPERATION_NAME: request.operation,
-            names.PROVIDER_NAME: request.provider,
-        }
-        if request.model:
-            attributes[names.REQUEST_MODEL] = request.model
-        if request.address:
-            attributes[names.SERVER_ADDRESS] = request.address
-            if request.port:
-                attributes[names.SERVER_PORT] = request.port
-        return attributes
-
     def chunk_gap(self, seconds: float) -> None:
         """Record the time between two chunks."""
         if self.owns_metrics:
-            self.telemetry.record(names.CLIENT_PER_CHUNK, seconds, self._client_attributes(), self.context)
+            self.telemetry.record(names.CLIENT_PER_CHUNK, seconds, self._labels)
 
     def _write(self, ending: Ending, seconds: float, attributes: Attributes) -> None:
         response = ending.response if isinstance(ending.response, LLMResponse) else None
-        labels = self._client_attributes()
+        labels = dict(self._labels)
         if response is not None:
             self._describe(response, attributes)
             if response.model:
@@ -117,12 +108,12 @@ class LLMRecording(Recording[LLMRequest]):
         if telemetry.content_on_span:
             attributes.update({name: capture.as_json(value) for name, value in content.items()})
         if telemetry.content_on_event:
-            details: dict[str, Any] = {**self._client_attributes(), **attributes, **content}
+            details: dict[str, Any] = {**self._labels, **attributes, **content}
             telemetry.log(names.EVENT_CONTENT, details, context=self.context, debug=True)
 
     def _log(self, ending: Ending, seconds: float, attributes: Attributes) -> None:
         record: Attributes = {
-            **self._client_attributes(),
+            **self._labels,
             **self._who(),
             names.SUCCESS: ending.outcome is Outcome.OK,
             names.OUTCOME: ending.outcome.value,
@@ -134,6 +125,18 @@ class LLMRecording(Recording[LLMRequest]):
         if ending.error_type:
             record[names.ERROR_TYPE] = ending.error_type
         self.telemetry.log(names.EVENT_LLM_CALL, record, context=self.context, failed=ending.outcome not in NO_ERROR)
+
+
+def _client_labels(request: LLMRequest) -> Attributes:
+    """What metrics, spans and log records of a call have in common."""
+    labels: Attributes = {names.OPERATION_NAME: request.operation, names.PROVIDER_NAME: request.provider}
+    if request.model:
+        labels[names.REQUEST_MODEL] = request.model
+    if request.address:
+        labels[names.SERVER_ADDRESS] = request.address
+        if request.port:
+            labels[names.SERVER_PORT] = request.port
+    return labels
 
 
 _LOGGED_OF_LLM_CALL = (

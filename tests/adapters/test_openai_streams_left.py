@@ -13,7 +13,7 @@ from tests.clients import openai_client as clients
 from tests.clients.openai_client import LEFT, NO_USAGE, STREAM, STREAMED, UNREAD, begin, expected, response
 
 
-class Oops(Exception):  # noqa: N818
+class Oops(Exception):
     """An error of the reader's own."""
 
 

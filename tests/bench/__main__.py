@@ -70,9 +70,7 @@ def _answer(request: Any) -> Any:
 
 def _client() -> Any:
     transport = httpx2.MockTransport(_answer)
-    return openai.OpenAI(
-        base_url="https://llm.test/v1", api_key="x", http_client=httpx2.Client(transport=transport)
-    )
+    return openai.OpenAI(base_url="https://llm.test/v1", api_key="x", http_client=httpx2.Client(transport=transport))
 
 
 def _async_client() -> Any:

@@ -51,8 +51,9 @@ def test_cancelled_probe_frees_its_slot() -> None:
     ]
 
 
-def test_lost_probe_expires() -> None:
-    """A probe that never returns holds its slot for the lease; its late success closes nothing (properties 6 and 7)."""
+@pytest.mark.parametrize("late", list(Verdict))
+def test_lost_probe_expires(late: Verdict) -> None:
+    """A probe that never returns holds its slot for the lease; what it says late changes nothing (properties 6, 7)."""
     clock, log = Clock(), []
     circuit = breaker(clock, log.append, lease=7.0)
     fail(circuit, 3)
@@ -64,10 +65,9 @@ def test_lost_probe_expires() -> None:
     assert (rejection.state, rejection.retry_after) == ("half_open", 1.0)
     clock.tick(1.0)
     probe = circuit.acquire()
-    circuit.record(lost, SUCCESS)
+    circuit.record(lost, late)
     assert circuit.view().probe_in_flight
     circuit.record(probe, FAILURE)
-    circuit.record(lost, SUCCESS)
     assert (circuit.view().state, circuit.view().reopens) == ("open", 1)
     assert [transition.reason for transition in log] == ["threshold", "expired", "probe_lost", "probe_failure"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from otel_tools.adapters.wire import (
@@ -111,8 +111,11 @@ def _api(path: str | None) -> _Api | None:
 
 
 def _provider(client: Any, host: str | None) -> str:
-    if hasattr(client, "_azure_endpoint"):
-        return _AZURE
+    return _AZURE if hasattr(client, "_azure_endpoint") else _service(host)
+
+
+@lru_cache(64)
+def _service(host: str | None) -> str:
     return next((name for known, name in _HOSTS.items() if f".{host}".endswith(f".{known}")), "openai")
 
 

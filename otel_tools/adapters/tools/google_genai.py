@@ -36,7 +36,7 @@ def _function(call: Invocation) -> ToolRequest:
     return ToolRequest(
         name,
         "google-genai",
-        call_id=_call_id(name, arguments),
+        call_id=_call_id(function.__name__, arguments),
         description=(inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ") or None,
         arguments=arguments,
     )

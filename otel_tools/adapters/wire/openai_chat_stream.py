@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from otel_tools.adapters.wire.openai_messages import output_message, reasoning
+from otel_tools.adapters.wire.openai_messages import output_message
 from otel_tools.adapters.wire.openai_usage import read_usage
-from otel_tools.adapters.wire.reading import count, get, items, text
+from otel_tools.adapters.wire.reading import count, get, items, present, text
 from otel_tools.model import LLMResponse, Usage
 
 
@@ -36,39 +36,41 @@ class _ToolCall:
         return {"id": self.id, "function": {"name": self.name, "arguments": "".join(self.arguments)}}
 
 
+_TEXTS = {"content": "content", "refusal": "refusal", "reasoning_content": "reasoning", "reasoning": "reasoning"}
+"""Fields of a delta that are text -> what they are collected under."""
+
+
 @dataclass(slots=True)
 class _Choice:
     """What has arrived of one choice."""
 
     finish_reason: str | None = None
-    content: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    refusal: list[str] = field(default_factory=list)
-    audio: list[str] = field(default_factory=list)
-    transcript: list[str] = field(default_factory=list)
+    texts: dict[str, list[str]] = field(default_factory=dict)
     tool_calls: dict[int, _ToolCall] = field(default_factory=dict)
 
     def add(self, choice: Any) -> bool:
         """Take in one piece; true when it carries content."""
-        delta = get(choice, "delta")
-        audio = get(delta, "audio")
         self.finish_reason = text(get(choice, "finish_reason")) or self.finish_reason
-        pieces = (
-            (self.content, text(get(delta, "content"))),
-            (self.reasoning, reasoning(delta)),
-            (self.refusal, text(get(delta, "refusal"))),
-            (self.audio, text(get(audio, "data"))),
-            (self.transcript, text(get(audio, "transcript"))),
-        )
-        for collected, piece in pieces:
-            if piece is not None:
-                collected.append(piece)
-        return self._add_calls(delta) or any(piece is not None for _, piece in pieces)
+        content = False
+        for name, value in present(get(choice, "delta")):
+            if name in _TEXTS:
+                content = self._add_text(_TEXTS[name], value) or content
+            elif name == "tool_calls":
+                content = self._add_calls(items(value)) or content
+            elif name == "function_call":
+                content = self._add_calls([{"index": 0, "function": value}])
+            elif name == "audio":
+                said = [self._add_text(part, get(value, part)) for part in ("data", "transcript")]
+                content = any(said) or content
+        return content
 
-    def _add_calls(self, delta: Any) -> bool:
-        calls = items(get(delta, "tool_calls"))
-        if function := get(delta, "function_call"):
-            calls = [{"index": 0, "function": function}]
+    def _add_text(self, kind: str, piece: Any) -> bool:
+        if not isinstance(piece, str) or not piece:
+            return False
+        self.texts.setdefault(kind, []).append(piece)
+        return True
+
+    def _add_calls(self, calls: Sequence[Any]) -> bool:
         for call in calls:
             self._add_call(call, get(call, "function"))
         return bool(calls)
@@ -84,39 +86,42 @@ class _Choice:
 
     def message(self) -> dict[str, Any]:
         """The message as a whole answer would hold it."""
-        audio = {"data": "".join(self.audio), "transcript": "".join(self.transcript) or None}
+        said = {kind: "".join(pieces) for kind, pieces in self.texts.items()}
+        audio = {"data": said.get("data", ""), "transcript": said.get("transcript")}
         return {
-            "reasoning": "".join(self.reasoning),
-            "content": "".join(self.content),
-            "refusal": "".join(self.refusal),
-            "audio": audio if self.audio or self.transcript else None,
+            "reasoning": said.get("reasoning", ""),
+            "content": said.get("content", ""),
+            "refusal": said.get("refusal", ""),
+            "audio": audio if "data" in said or "transcript" in said else None,
             "tool_calls": [call.message() for _, call in sorted(self.tool_calls.items())],
         }
+
+
+_FIRST = frozenset({"id", "model", "error"})
+_LAST = frozenset({"usage", "x_groq", "service_tier", "system_fingerprint"})
+"""Fields of a chunk of which the first, or the last that says anything, counts."""
 
 
 class ChatChunks:
     """Collects the chunks of a chat completion, one message per choice."""
 
-    __slots__ = ("_choices", "_error", "_fields", "_id", "_model", "_usage")
+    __slots__ = ("_choices", "_said")
 
     def __init__(self) -> None:
-        self._id: str | None = None
-        self._model: str | None = None
-        self._error: str | None = None
-        self._usage: Any = None
-        self._fields: dict[str, Any] = {}
+        self._said: dict[str, Any] = {}
         self._choices: dict[int, _Choice] = {}
 
     def add(self, chunk: Any) -> bool:
         """Take in a chunk; role-only, usage-only and content filter chunks carry no content."""
-        self._id = self._id or text(get(chunk, "id"))
-        self._model = self._model or text(get(chunk, "model"))
-        self._error = self._error or failure(chunk)
-        self._usage = get(chunk, "usage") or get(get(chunk, "x_groq"), "usage") or self._usage
-        self._fields.update((name, value) for name, value in response_fields(chunk).items() if value is not None)
         content = False
-        for choice in items(get(chunk, "choices")):
-            content = self._choice(choice).add(choice) or content
+        for name, value in present(chunk):
+            if name == "choices":
+                for choice in items(value):
+                    content = self._choice(choice).add(choice) or content
+            elif name in _FIRST:
+                self._said.setdefault(name, value)
+            elif name in _LAST and value:
+                self._said[name] = value
         return content
 
     def _choice(self, choice: Any) -> _Choice:
@@ -126,13 +131,13 @@ class ChatChunks:
         """What has arrived; a choice cut short has the finish reason `error`."""
         choices = [choice for _, choice in sorted(self._choices.items())]
         return LLMResponse(
-            id=self._id,
-            model=self._model,
+            id=text(self._said.get("id")),
+            model=text(self._said.get("model")),
             finish_reasons=self._reasons(choices, complete),
             usage=self._read_usage(choices, complete),
-            fields=self._fields,
+            fields=response_fields(self._said),
             output=lambda: [output_message(choice.message(), choice.finish_reason or "error") for choice in choices],
-            error_type=self._error,
+            error_type=failure(self._said),
         )
 
     def _reasons(self, choices: list[_Choice], complete: bool) -> Sequence[str]:
@@ -143,4 +148,5 @@ class ChatChunks:
     def _read_usage(self, choices: list[_Choice], complete: bool) -> Usage | None:
         """The last count; it is final when the stream, or at least every choice in it, came to its end."""
         final = complete or (bool(choices) and all(choice.finish_reason for choice in choices))
-        return read_usage(self._usage, "exact" if final else "partial")
+        usage = self._said.get("usage") or get(self._said.get("x_groq"), "usage")
+        return read_usage(usage, "exact" if final else "partial")

@@ -38,7 +38,11 @@ def read_usage(usage: Any, quality: Quality = "exact") -> Usage | None:
 
 
 def _first(value: Any, *names: str) -> int | None:
-    return next((found for name in names if (found := count(get(value, name))) is not None), None)
+    if value is not None:
+        for name in names:
+            if (found := count(get(value, name))) is not None:
+                return found
+    return None
 
 
 def _either(found: int | None, usage: Any, *names: str) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import AsyncGenerator, Generator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,8 +50,11 @@ def given(value: Any) -> bool:
 
 def endpoint(client: Any, url: str = "") -> tuple[str | None, int | None]:
     """Host and port that *client* talks to; an absolute *url* of the request takes precedence."""
-    if not url.startswith("http"):
-        url = str(client.base_url)
+    return _host_and_port(url if url.startswith("http") else str(client.base_url))
+
+
+@lru_cache(64)
+def _host_and_port(url: str) -> tuple[str | None, int | None]:
     parts = urlsplit(url)
     return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
@@ -62,6 +66,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 # --- what it returns ------------------------------------------------------------------------------------------------
 def view(value: Any) -> View:
     """How to read what `request` returned: a model, a stream, a raw response, or a response read while it arrives."""
+    if hasattr(value, "__pydantic_extra__"):
+        return Whole(value)
     kind = type(value)
     if hasattr(kind, "__stream__"):
         return InPlace(value, asynchronous=hasattr(kind, "__anext__"), transport=getattr(value, "response", None))
