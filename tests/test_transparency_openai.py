@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import ssl
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
 
 pytest.importorskip("openai")
+import openai
+
 from otel_tools import capture, coexistence, errors, pricing, sessions, telemetry
 from otel_tools.adapters.llm.openai import ADAPTER
 from otel_tools.adapters.wire import (
@@ -58,6 +61,21 @@ def _no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
 def _uninstrumented(recorder: Recorder) -> Iterator[None]:
     yield
     recorder.uninstrument()
+
+
+def test_a_difference_is_seen(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite is not blind: a lost chunk, a new attribute and a lost method show."""
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == "stream sync")
+    bare = run(scenario, server)
+    assert run(scenario, server) == bare
+    for name, change in {
+        "__iter__": lambda stream: islice(stream._iterator, 1, None),
+        "status": property(lambda _: 200),
+        "close": None,
+    }.items():
+        with monkeypatch.context() as patched:
+            patched.setattr(openai.Stream, name, change, raising=False)
+            assert run(scenario, server) != bare, name
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)

@@ -274,7 +274,7 @@ async def test_content(otel: Recorder, server: FakeServer, connect: Connect) -> 
 
     connect().messages.create(**ASK, system="Be brief.", tools=[bodies.TOOL])
 
-    attributes = otel.span()["attributes"]
+    attributes = otel.span("chat claude-test")["attributes"]
     assert attributes["gen_ai.system_instructions"] == '[{"type":"text","content":"Be brief."}]'
     assert '"What is the weather in Paris?"' in attributes["gen_ai.input.messages"]
     assert '"It is sunny."' in attributes["gen_ai.output.messages"]

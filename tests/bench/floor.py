@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry import trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.trace import SpanKind
 
@@ -84,7 +85,7 @@ class ByHand:
             )
         return result
 
-    def request(self, *, stream: bool = False) -> tuple[Any, dict[str, Any], int]:
+    def _request(self, *, stream: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
         labels = {
             names.OPERATION_NAME: names.CHAT,
             names.PROVIDER_NAME: "openai",
@@ -98,12 +99,9 @@ class ByHand:
             "gen_ai.request.max_tokens": 200,
             "openai.api.type": "chat_completions",
         }
-        if stream:
-            attributes[names.REQUEST_STREAM] = True
-        span = self.tracer.start_span("chat gpt-4o-mini", kind=SpanKind.CLIENT, attributes=attributes)
-        return span, labels, time.perf_counter_ns()
+        return labels, {**attributes, names.REQUEST_STREAM: True} if stream else attributes
 
-    def response(self, span: Any, labels: dict[str, Any], started: int, usage: Any, **more: Any) -> None:
+    def _response(self, span: Any, labels: dict[str, Any], started: int, usage: Any, **more: Any) -> None:
         price = usage.prompt_tokens * 0.15e-6 + usage.completion_tokens * 0.6e-6
         seconds = (time.perf_counter_ns() - started) / 1e9
         found = {
@@ -119,7 +117,7 @@ class ByHand:
             **more,
         }
         span.set_attributes(found)
-        labels[names.RESPONSE_MODEL] = "gpt-4o-mini"
+        labels = {**labels, names.RESPONSE_MODEL: "gpt-4o-mini"}
         self.tokens.record(usage.prompt_tokens, {**labels, names.TOKEN_TYPE: "input"})
         self.tokens.record(usage.completion_tokens, {**labels, names.TOKEN_TYPE: "output"})
         self.duration.record(seconds, labels)
@@ -136,24 +134,35 @@ class ByHand:
                 names.COST: price,
             },
         )
-        span.end()
 
     def chat(self, create: Callable[[], Any]) -> Any:
-        span, labels, started = self.request()
-        response = create()
-        self.response(span, labels, started, response.usage)
+        labels, attributes = self._request()
+        started = time.perf_counter_ns()
+        with self.tracer.start_as_current_span("chat gpt-4o-mini", kind=SpanKind.CLIENT, attributes=attributes) as span:
+            response = create()
+            self._response(span, labels, started, response.usage)
         return response
 
     async def async_chat(self, create: Callable[[], Any]) -> Any:
-        span, labels, started = self.request()
-        response = await create()
-        self.response(span, labels, started, response.usage)
+        labels, attributes = self._request()
+        started = time.perf_counter_ns()
+        with self.tracer.start_as_current_span("chat gpt-4o-mini", kind=SpanKind.CLIENT, attributes=attributes) as span:
+            response = await create()
+            self._response(span, labels, started, response.usage)
         return response
 
     def stream(self, create: Callable[[], Any]) -> Any:
-        span, labels, started = self.request(stream=True)
+        labels, attributes = self._request(stream=True)
+        started = time.perf_counter_ns()
+        span = self.tracer.start_span("chat gpt-4o-mini", kind=SpanKind.CLIENT, attributes=attributes)
         first = previous = usage = None
-        for chunk in create():
+        with trace.use_span(span, end_on_exit=False):
+            chunks = iter(create())
+        while True:
+            with trace.use_span(span, end_on_exit=False):  # never across a `yield`
+                chunk = next(chunks, None)
+            if chunk is None:
+                break
             now = time.perf_counter_ns()
             if chunk.choices and chunk.choices[0].delta.content and first is None:
                 first = (now - started) / 1e9
@@ -162,5 +171,6 @@ class ByHand:
             previous = now
             usage = chunk.usage or usage
             yield chunk
-        self.first_chunk.record(first, labels)
-        self.response(span, labels, started, usage, **{names.TIME_TO_FIRST_CHUNK: first})
+        with trace.use_span(span, end_on_exit=True):
+            self.first_chunk.record(first, labels)
+            self._response(span, labels, started, usage, **{names.TIME_TO_FIRST_CHUNK: first})

@@ -150,7 +150,8 @@ def test_a_body_without_length_is_refused(receiver):
     """A chunked upload is not read at all."""
     connection = http.client.HTTPConnection("127.0.0.1", receiver.http_port, timeout=10)
     connection.request("POST", "/v1/traces", iter([b"x"]), {"content-type": "application/json"}, encode_chunked=True)
-    assert connection.getresponse().status == 411
+    with connection.getresponse() as response:
+        assert response.status == 411
     connection.close()
 
 

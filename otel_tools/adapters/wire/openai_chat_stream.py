@@ -141,9 +141,7 @@ class ChatChunks:
         )
 
     def _reasons(self, choices: list[_Choice], complete: bool) -> Sequence[str]:
-        if not choices and not complete:
-            return ["error"]
-        return [choice.finish_reason or "error" for choice in choices]
+        return [choice.finish_reason or "error" for choice in choices] or ([] if complete else ["error"])
 
     def _read_usage(self, choices: list[_Choice], complete: bool) -> Usage | None:
         """The last count; it is final when the stream, or at least every choice in it, came to its end."""
