@@ -55,11 +55,12 @@ class CallRefused(OtelToolsError):  # noqa: N818  likewise, and its subclasses
     Args:
         name: The tool or client that was to be called.
         retry_after: Seconds until a call may be admitted again, `None` if unknown.
-        detail: Why, in a few words of our own (never text of a dependency).
+        detail: Why, in a few words of our own or of an operator (never text of a dependency).
     """
 
     reason = "refused"
     _sentence = "was refused"
+    _tells_detail = True
 
     def __init__(self, name: str, retry_after: float | None = None, detail: str = "") -> None:
         super().__init__(name, retry_after, detail)
@@ -68,9 +69,12 @@ class CallRefused(OtelToolsError):  # noqa: N818  likewise, and its subclasses
         self.detail = detail
 
     def __str__(self) -> str:
-        detail = f": {self.detail}" if self.detail else ""
+        detail = f": {self.detail}" if self.detail and self._tells_detail else ""
         retry = "" if self.retry_after is None else f"; retry after {self.retry_after:.0f} s"
         return f"{self.name} {self._sentence}{detail}{retry}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class CircuitOpen(CallRefused):
@@ -85,6 +89,7 @@ class ToolDisabled(CallRefused):
 
     reason = "disabled"
     _sentence = "is disabled"
+    _tells_detail = False  # an operator's words are for people: frameworks show the model what an exception says
 
 
 class BulkheadFull(CallRefused):
