@@ -60,6 +60,8 @@ class Engine(Drivers):
         self.clients = Pipelines(partial(self._policy, "client"), listener=self._told.append)
         self._given: dict[str, Mapping[str, Any]] = {}
         self.on_llm_request: Callable[[LLMRequest], None] | None = None
+        for tool in settings.tools:
+            telemetry.tool_label(tool)
         telemetry.observe_circuits(lambda: (*self.tools.views(), *self.clients.views()))
 
     # --- policy -------------------------------------------------------------------------------------------------

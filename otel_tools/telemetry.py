@@ -24,6 +24,9 @@ Attributes = dict[str, AttributeValue]
 Scrape = Callable[[], Iterable[tuple[float, Attributes]]]
 
 _TOOL_NAMES_ON_METRICS = 256
+_ZEROED_OUTCOMES = ("ok", "error", "tool_error", "timeout", "circuit_open")
+"""Series that begin at 0: `increase()` does not see the first sample of one that begins at 1."""
+
 _ERROR = trace.Status(StatusCode.ERROR)
 
 attach = otel_context.attach
@@ -60,7 +63,7 @@ class Telemetry:
         self._instruments = {metric.name: self._instrument(metric) for metric in names.METRICS}
         self._known_tools: set[str] = set()
         self._known_lock = threading.Lock()
-        self._zeroed: set[tuple[str, ...]] = set()
+        self._known_agents: set[str | None] = set()
 
     def _instrument(self, metric: names.Metric) -> Any:
         common = {"unit": metric.unit, "description": metric.description}
@@ -118,23 +121,26 @@ class Telemetry:
         """Call *scrape* at each collection for the (value, attributes) pairs of an observable metric."""
         self._scrapes[metric.name] = scrape
 
-    def zero(self, metric: names.Metric, series: Iterable[Attributes]) -> None:
-        """Start these series of a counter at 0, once: `increase()` would not see a series' first sample otherwise."""
-        for attributes in series:
-            key = (metric.name, *map(str, attributes.values()))
-            if key not in self._zeroed:
-                self._zeroed.add(key)
-                self.add(metric, 0, attributes)
-
     def tool_label(self, name: str) -> str:
         """*name*, or `_other` once a process has seen 256 tool names: a model can invent them."""
         if name in self._known_tools:
             return name
         with self._known_lock:
-            if len(self._known_tools) < _TOOL_NAMES_ON_METRICS:
-                self._known_tools.add(name)
-                return name
-        return names.OTHER
+            if len(self._known_tools) >= _TOOL_NAMES_ON_METRICS or name in self._known_tools:
+                return name if name in self._known_tools else names.OTHER
+            self._known_tools.add(name)
+        for outcome in _ZEROED_OUTCOMES:
+            self.add(names.TOOL_CALLS, 0, {names.TOOL_NAME: name, names.OUTCOME: outcome, names.DEGRADED: False})
+        return name
+
+    def agent_label(self, name: str | None) -> Attributes:
+        """The attributes of an agent on metrics; its counters start at 0 when it is first seen."""
+        agent: Attributes = {names.AGENT_NAME: name} if name else {}
+        if name not in self._known_agents and len(self._known_agents) < _TOOL_NAMES_ON_METRICS:
+            self._known_agents.add(name)
+            for outcome in names.SESSION_OUTCOMES:
+                self.add(names.SESSIONS, 0, {**agent, names.SESSION_OUTCOME: outcome})
+        return agent
 
     def observe_circuits(self, views: Callable[[], Iterable[PipelineView]]) -> None:
         """Show the state of every circuit at each collection: 1 for the state it is in, 0 for the others."""
@@ -160,7 +166,8 @@ class Telemetry:
         if transition.retry_after is not None:
             attributes[names.RETRY_AFTER] = transition.retry_after
         opened = transition.to in ("open", "forced_open")
-        self.log(names.EVENT_TRANSITION, attributes, context=context, failed=opened)
+        body = f"circuit {transition.name}: {transition.from_} -> {transition.to} ({transition.reason})"
+        self.log(names.EVENT_TRANSITION, attributes, context=context, failed=opened, body=body)
 
     # --- log records --------------------------------------------------------------------------------------------
     def log(

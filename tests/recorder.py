@@ -97,19 +97,28 @@ class Recorder:
 
     @property
     def metrics(self) -> dict[str, list[dict[str, Any]]]:
-        """Metrics by name: data points with attributes and `value` (sum) or `count` and `sum` (histogram)."""
+        """Metrics by name: data points with attributes and `value` (sum) or `count` and `sum` (histogram).
+
+        Counters that have only been started, at 0, are left out.
+        """
         data = self._metrics.get_metrics_data()
         found: dict[str, list[dict[str, Any]]] = {}
         for resource in data.resource_metrics if data else ():
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
-                    found[metric.name] = [_point(point) for point in metric.data.data_points]
+                    points = [_point(point) for point in metric.data.data_points if not _is_zero(metric, point)]
+                    if points:
+                        found[metric.name] = points
         return found
 
     def points(self, metric: str, **attributes: Any) -> list[dict[str, Any]]:
         """Data points of *metric* whose attributes include these (dots in names are double underscores)."""
         wanted = {name.replace("__", "."): value for name, value in attributes.items()}
         return [point for point in self.metrics.get(metric, []) if wanted.items() <= point["attributes"].items()]
+
+
+def _is_zero(metric: Any, point: Any) -> bool:
+    return getattr(metric.data, "is_monotonic", False) and point.value == 0
 
 
 def _point(point: Any) -> dict[str, Any]:

@@ -165,6 +165,23 @@ def test_exemplars_lead_to_the_trace(otel):
     assert {exemplar.span_id for point in points for exemplar in point.exemplars} == {span.context.span_id}
 
 
+def test_counters_start_at_zero(recorder):
+    """A configured tool, and an agent when it is first seen, have their series before anything happens."""
+    recorder.instrument(tools={"search": {"timeout": "5s"}})
+    with otel_tools.session("support"):
+        data = recorder._metrics.get_metrics_data()
+    points = {
+        (metric.name, *point.attributes.values())
+        for scope in data.resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+        if point.value == 0
+    }
+    assert {("otel_tools.tool.calls", "search", outcome, False) for outcome in ("ok", "error", "timeout")} <= points
+    assert {("otel_tools.sessions", "support", outcome) for outcome in semconv.SESSION_OUTCOMES} <= points
+    recorder.uninstrument()
+
+
 def test_tool_names_are_bounded(otel):
     """A process puts at most 256 tool names on metrics; spans keep the real ones."""
 

@@ -15,6 +15,7 @@ class AgentRecording(Recording[AgentRequest]):
     session: Session
 
     def __init__(self, telemetry: Telemetry, request: AgentRequest, session: Session, extra: Attributes) -> None:
+        self._agent = telemetry.agent_label(session.name)
         super().__init__(telemetry, request, session, extra)
         self.context = with_session(session, self.context)
 
@@ -37,7 +38,7 @@ class AgentRecording(Recording[AgentRequest]):
     def _write(self, ending: Ending, seconds: float, attributes: Attributes) -> None:
         session, telemetry, context = self.session, self.telemetry, self.context
         attributes.update(session_attributes(session))
-        agent: Attributes = {names.AGENT_NAME: session.name} if session.name else {}
+        agent = self._agent
         errors = {names.ERROR_TYPE: ending.error_type} if ending.error_type else {}
         telemetry.record(names.AGENT_DURATION, seconds, {**agent, **errors}, context)
         telemetry.record(names.AGENT_INFERENCE_CALLS, session.own_inference_calls, agent, context)
@@ -53,7 +54,10 @@ class AgentRecording(Recording[AgentRequest]):
             names.SUCCESS: session.outcome == "completed",
             names.DURATION_MS: round(seconds * 1000, 3),
         }
-        telemetry.log(names.EVENT_SESSION, record, context=context, failed=session.outcome not in _GOOD_ENDS)
+        failed = session.outcome not in _GOOD_ENDS
+        telemetry.log(
+            names.EVENT_SESSION, record, context=context, failed=failed, body=f"{self.name}: {session.outcome}"
+        )
 
 
 _GOOD_ENDS = ("completed", "cancelled")

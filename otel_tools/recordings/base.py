@@ -71,6 +71,7 @@ class Recording(Generic[R]):
             attributes.setdefault(names.CONVERSATION_ID, session.conversation_id)
         attributes.update(extra)
         self.operation = str(attributes[names.OPERATION_NAME])
+        self.name = f"{self.operation} {self.label}" if self.label else self.operation
         self.span = self._span(attributes)
         self.context: Context = with_span(self.span)
 
@@ -92,9 +93,8 @@ class Recording(Generic[R]):
         if hidden is not None:
             self._leave_to(hidden)
             return unseen_span()
-        name = f"{self.operation} {self.label}" if self.label else self.operation
         remote = self.request.remote if isinstance(self.request, ToolRequest) else None
-        return self.telemetry.start_span(name, self.kind, attributes, self._start_time, remote)
+        return self.telemetry.start_span(self.name, self.kind, attributes, self._start_time, remote)
 
     def _leave_to(self, owner: coexistence.Foreign) -> None:
         self.owns_span, self.owns_metrics = False, not owner.owns_metrics
@@ -123,6 +123,11 @@ class Recording(Generic[R]):
     def _write(self, ending: Ending, seconds: float, attributes: Attributes) -> None:
         """Record the metrics, emit the log record and add what the span shall show to *attributes*."""
         raise NotImplementedError  # pragma: no cover - each kind has its own
+
+    def _emit(self, event: str, record: Attributes, ending: Ending) -> None:
+        """The log record of the call."""
+        failed = ending.outcome not in NO_ERROR
+        self.telemetry.log(event, record, context=self.context, failed=failed, body=f"{self.name}: {ending.outcome}")
 
     def _who(self) -> Attributes:
         """Whom a log record is about."""

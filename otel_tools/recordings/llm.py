@@ -124,7 +124,7 @@ class LLMRecording(Recording[LLMRequest]):
                 record[name] = attributes[name]
         if ending.error_type:
             record[names.ERROR_TYPE] = ending.error_type
-        self.telemetry.log(names.EVENT_LLM_CALL, record, context=self.context, failed=ending.outcome not in NO_ERROR)
+        self._emit(names.EVENT_LLM_CALL, record, ending)
 
 
 def _client_labels(request: LLMRequest) -> Attributes:

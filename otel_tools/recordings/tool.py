@@ -147,4 +147,4 @@ class ToolRecording(Recording[ToolRequest]):
             record[names.RESULT_SIZE] = size
         if ending.error_type:
             record[names.ERROR_TYPE] = ending.error_type
-        self.telemetry.log(names.EVENT_TOOL_CALL, record, context=self.context, failed=ending.outcome not in NO_ERROR)
+        self._emit(names.EVENT_TOOL_CALL, record, ending)
