@@ -197,8 +197,9 @@ def _finish(call: Call[Any], value: Any) -> Any:
 
 def _observe(call: Call[Any], view: View, value: Any) -> Any:
     if isinstance(view, Whole):
-        call.returned(view.payload)
-    elif isinstance(view, Running):
+        instead = call.returned(view.payload)
+        return value if instead is RAISE else instead
+    if isinstance(view, Running):
         view.on_done(partial(_done, call, view))
     elif isinstance(view, Iterated):
         return watch(cast("LLMCall", call), view)  # only LLM clients give streams
@@ -227,8 +228,8 @@ async def _later(call: Call[Any], view: Later) -> Any:
         if replacement is RAISE:
             raise
         return await _settled(replacement)
-    call.returned(value)
-    return value
+    instead = call.returned(value)
+    return value if instead is RAISE else await _settled(instead)
 
 
 async def _finish_async(call: Call[Any], value: Any) -> Any:
@@ -236,7 +237,7 @@ async def _finish_async(call: Call[Any], value: Any) -> Any:
         view = call.view(value)
         while isinstance(view, Later):
             view = call.view(await view.read())
-        return _observe(call, view, value)
+        observed = _observe(call, view, value)
     except Exception:
         internal_error("reading a returned value")
         call.returned(None)
@@ -244,6 +245,7 @@ async def _finish_async(call: Call[Any], value: Any) -> Any:
     except BaseException as error:  # cancelled while a raw response was being read
         call.failed(error)
         raise
+    return value if observed is value else await _settled(observed)
 
 
 async def _settled(value: Any) -> Any:

@@ -230,6 +230,19 @@ async def test_fallback(otel, shape):
     assert otel.span()["attributes"]["otel_tools.degraded"] is True
 
 
+@pytest.mark.parametrize("shape", SHAPES[:2])
+async def test_fallback_for_an_error_as_data(otel, shape):
+    """A fallback stands in for an error returned as data, too; without one the model sees the tool's own data."""
+    data = {"error": "overloaded"}
+    for fallback, expected in ((lambda query: "cached", "cached"), (None, data)):
+        tool = otel_tools.tool(
+            criticality="optional", fallback=fallback, is_failure=lambda value: "error" in value, circuit=None
+        )(make(shape, lambda: data))
+        assert await use(tool) == expected
+    assert [span["attributes"].get("otel_tools.degraded") for span in otel.spans] == [True, None]
+    assert {span["attributes"]["otel_tools.outcome"] for span in otel.spans} == {"tool_error"}
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_circuit(otel, shape):
     """Three failures in a row open the circuit; a refused call is a short span that runs nothing."""

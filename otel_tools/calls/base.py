@@ -185,17 +185,23 @@ class Call(Generic[R]):
         self.end(ending)
         return value
 
-    def returned(self, payload: Any) -> None:
-        """End the call with the value it returned."""
-        ending = Ending()
+    def returned(self, payload: Any) -> Any:
+        """End the call with the value it returned; gives the value to return instead, or `RAISE` for none."""
+        ending, value = Ending(), RAISE
         try:
             ending.response = self._read(payload)
             self._judge(ending)
             if self.handled is not None:
                 self._as_handled(ending, self.handled)
+            value = self._instead_of_data(ending)
         except Exception:
             internal_error("reading a response")
         self.end(ending)
+        return value
+
+    def _instead_of_data(self, ending: Ending) -> Any:  # noqa: ARG002  for those that override it
+        """What the caller gets instead of an error that was returned as data."""
+        return RAISE
 
     def _as_handled(self, ending: Ending, error: BaseException) -> None:
         """The framework turned *error* into the data that was returned."""

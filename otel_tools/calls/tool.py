@@ -116,6 +116,11 @@ class ToolCall(Call[ToolRequest]):
             return self.target.fallback(self.invocation, self.request, self._note(ending), error=True)
         return RAISE
 
+    def _instead_of_data(self, ending: Ending) -> Any:
+        """The fallback of an optional tool. Without one the data stays: it tells the model more than a note would."""
+        failed = ending.outcome is Outcome.TOOL_ERROR and ending.verdict is Verdict.FAILURE
+        return self._replacement(ending) if failed and self._policy.fallback is not None else RAISE
+
     @property
     def _mode(self) -> Mode:
         assert self.pipeline is not None

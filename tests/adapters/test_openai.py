@@ -91,7 +91,7 @@ async def test_signals(otel, server, client):
     assert record == {
         "event": "otel_tools.llm_call",
         "severity": "INFO",
-        "body": None,
+        "body": f"chat {labels['gen_ai.request.model']}: ok",
         "attributes": {
             **labels,
             "gen_ai.usage.input_tokens": 117,
