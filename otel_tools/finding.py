@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from opentelemetry.util._importlib_metadata import entry_points  # reads the metadata of all packages once a process
+
 from otel_tools.model import Adapter
 
 _logger = logging.getLogger("otel_tools")
@@ -52,7 +54,7 @@ def _own() -> Iterator[Source]:
 
 
 def _registered() -> Iterator[Source]:
-    for entry in importlib.metadata.entry_points(group=_ADAPTERS):
+    for entry in entry_points(group=_ADAPTERS):
         yield Source(_packages(entry.name), partial(_load_registered, entry))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from otel_tools.finding import Source
 from otel_tools.instrumentor import OtelToolsInstrumentor
 from otel_tools.model import Adapter, Invocation, Shape, Target, ToolRequest
 from otel_tools.patching import Patcher
+from tests.clients import openai_bodies as bodies
 
 
 def attributes():
@@ -216,3 +218,69 @@ def test_opentelemetry_instrument(tmp_path):
         [command, *options, sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout.split() == ["TracerProvider", "_Patch"]
+
+
+AGENT = """
+import json, sys
+from openai import OpenAI
+
+def search(query):
+    return {"hits": [query]}
+
+TOOL_REGISTRY = {"search": search}
+TOOLS = [{"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}]
+
+def run_session(client, question):
+    messages = [{"role": "user", "content": question}]
+    while True:
+        answer = client.chat.completions.create(model="gpt-4o-mini", messages=messages, tools=TOOLS)
+        message = answer.choices[0].message
+        if not message.tool_calls:
+            return message.content
+        messages.append(message)
+        for call in message.tool_calls:
+            result = TOOL_REGISTRY[call.function.name](**json.loads(call.function.arguments))
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": json.dumps(result)})
+
+if __name__ == "__main__":
+    print(run_session(OpenAI(base_url=sys.argv[1] + "/v1", api_key="x"), "hello"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("configuration", "session"),
+    [("", "invoke_agent"), ('patch: {sessions: ["agent:run_session"]}', "invoke_agent run_session")],
+)
+def test_agent_program(tmp_path, server, configuration, session):
+    """A program without any import of ours is one trace: session, LLM calls and the tool, named or found."""
+    wish = {"id": "call_1", "type": "function", "function": {"name": "search", "arguments": '{"query": "x"}'}}
+    server.reply(bodies.chat(None, "tool_calls", tool_calls=[wish]))
+    server.reply(bodies.chat("Done."))
+    (tmp_path / "agent.py").write_text(AGENT)
+    if configuration:
+        (tmp_path / "otel-tools.yaml").write_text(configuration)
+    command = Path(sys.executable).with_name("opentelemetry-instrument")
+    options = ["--traces_exporter", "console", "--metrics_exporter", "none", "--logs_exporter", "none"]
+    done = subprocess.run(
+        [command, *options, sys.executable, "agent.py", server.url],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    answer, _, printed = done.stdout.partition("\n")
+    spans = list(objects(printed))
+    names = ["chat gpt-4o-mini", "execute_tool search", "chat gpt-4o-mini", session]
+    assert (answer, [span["name"] for span in spans]) == ("Done.", names)
+    assert len({span["context"]["trace_id"] for span in spans}) == 1
+    assert {span["parent_id"] for span in spans[:-1]} == {spans[-1]["context"]["span_id"]}
+    assert spans[-1]["attributes"]["otel_tools.session.outcome"] == "completed"
+
+
+def objects(text):
+    """The JSON objects that stand one after the other in *text*."""
+    decoder = json.JSONDecoder()
+    while text := text.strip():
+        found, end = decoder.raw_decode(text)
+        yield found
+        text = text[end:]

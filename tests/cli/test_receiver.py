@@ -147,9 +147,10 @@ def test_what_is_no_otlp_is_refused_with_a_reason(receiver, arrived, sent, statu
 
 
 def test_a_body_without_length_is_refused(receiver):
-    """A chunked upload is not read at all."""
+    """How much to read must be known beforehand."""
     connection = http.client.HTTPConnection("127.0.0.1", receiver.http_port, timeout=10)
-    connection.request("POST", "/v1/traces", iter([b"x"]), {"content-type": "application/json"}, encode_chunked=True)
+    connection.putrequest("POST", "/v1/traces")
+    connection.endheaders()
     with connection.getresponse() as response:
         assert response.status == 411
     connection.close()

@@ -86,15 +86,14 @@ async def helper(use: Callable[[Any], Any], client: Any, note: Note) -> None:
 
 
 async def left(use: Callable[[Any], Any], client: Any, note: Note) -> None:
-    """Read two chunks of a stream, close it, and go on."""
+    """Read two chunks of a stream and close it."""
     answer = await settle(use(client))
     async for chunk in each(answer):
         note(chunk)
         if chunk.choices[0].delta.content:
             break
     await settle(answer.close())
-    note(answer)
-    note(await drain(answer))
+    note(answer)  # not what reading on would give: that depends on what the transport has buffered
 
 
 async def left_helper(use: Callable[[Any], Any], client: Any, note: Note) -> None:

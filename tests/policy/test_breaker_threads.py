@@ -83,9 +83,10 @@ def test_events_of_many_threads_are_a_path() -> None:
     assert {transition.to for transition in log} == {"open", "half_open", "closed"}
 
 
-def test_a_faulty_listener_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_faulty_listener_changes_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A listener that raises, or calls the breaker, gets neither in the way nor into a deadlock (property 19)."""
     monkeypatch.setattr(errors, "raise_internal_errors", False)
+    monkeypatch.setattr(errors, "_reported", set())
     states = []
 
     def listener(transition: Transition) -> None:
@@ -98,6 +99,7 @@ def test_a_faulty_listener_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     circuit = breaker(listener=listener)
     fail(circuit, 3)
     assert states == [("open", "open"), ("disabled", "disabled")]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]  # once
 
 
 def test_a_blocking_listener_blocks_nobody_else() -> None:

@@ -57,7 +57,8 @@ def test_workers_are_capped_without_a_setting() -> None:
     tool = pipeline(timeout=1.0)
     hung = [admitted(tool, worker=True) for _ in range(16)]
     assert refused(tool, worker=True).outcome is Outcome.BULKHEAD_FULL
-    extra = admitted(tool)
+    extra = tool.admit()
+    assert isinstance(extra, Attempt)
     for attempt in (*hung, extra):
         tool.settle(attempt, NEUTRAL)
     assert isinstance(tool.admit(worker=True), Attempt)
@@ -129,5 +130,5 @@ def test_fork_forgets_the_calls_of_other_threads() -> None:
     admitted(tool)
     tool.settle(admitted(tool), FAILURE, still_running=True)
     with held(tool._lock):
-        assert in_child(lambda: isinstance(tool.admit(), Attempt))
+        assert in_child(lambda: [type(tool.admit()) for _ in range(3)] == [Attempt, Attempt, Refusal])
     assert tool.in_flight == 2
