@@ -118,7 +118,8 @@ class Engine(Drivers):
         return self._opened(call)
 
     def _opened(self, call: Call[Any]) -> Call[Any] | None:
-        run = implicit.run_of(self, call.request) if self.settings.discover else None
+        declared = call.session is not None or not self.settings.discover
+        run = None if declared else implicit.run_of(self, call.request)
         token = attach(run.context) if run is not None else None
         try:
             if run is not None:

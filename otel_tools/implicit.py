@@ -21,7 +21,6 @@ from otel_tools.errors import internal_error
 from otel_tools.model import AgentRequest, Invocation, LLMRequest, LLMResponse, Shape, Target, ToolRequest
 from otel_tools.policy.outcome import Outcome, Verdict
 from otel_tools.recordings import Ending
-from otel_tools.sessions import current_session
 from otel_tools.telemetry import foreign_span
 
 if TYPE_CHECKING:
@@ -80,9 +79,7 @@ def _end(call: AgentCall, last: _Last) -> None:
 
 
 def run_of(engine: Engine, request: Any) -> ImplicitRun | None:
-    """The run that a call belongs to, begun if need be; `None` inside a declared session and for all other calls."""
-    if current_session() is not None:
-        return None
+    """The run that a call outside of any session belongs to, begun if need be; `None` if to none."""
     try:
         run = _RUN.get()
         if isinstance(request, ToolRequest):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from opentelemetry.context import Context
@@ -51,7 +51,6 @@ class Ending:
     first_chunk: float | None = None
     size: int | None = None
     seconds: float | None = None
-    attributes: Attributes = field(default_factory=dict)
 
 
 class Recording(Generic[R]):
@@ -110,7 +109,7 @@ class Recording(Generic[R]):
         if ending.seconds is not None:
             nanoseconds = int(ending.seconds * 1e9)
         try:
-            attributes: Attributes = {names.OUTCOME: ending.outcome.value, **ending.attributes}
+            attributes: Attributes = {names.OUTCOME: ending.outcome.value}
             if ending.outcome not in NO_ERROR:
                 ending.error_type = ending.error_type or ending.outcome.value
                 set_error(self.span, ending.error_type)

@@ -11,7 +11,7 @@ from otel_tools import capture
 from otel_tools import semconv as names
 from otel_tools.model import ToolRequest, ToolResponse
 from otel_tools.policy.outcome import REFUSED, Outcome
-from otel_tools.recordings.base import NO_ERROR, Ending, Recording, present
+from otel_tools.recordings.base import Ending, Recording, present
 from otel_tools.sessions import Session
 from otel_tools.telemetry import Attributes, Telemetry
 
