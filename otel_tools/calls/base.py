@@ -228,6 +228,7 @@ class Call(Generic[R]):
             internal_error("settling a call with policy")
         try:
             self._write(ending)
+            self.context = self.recording.context  # which does not lead back here: freed at once, not by a collection
         except Exception:
             internal_error("recording a call")
 

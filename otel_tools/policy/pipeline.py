@@ -188,24 +188,17 @@ class Pipeline:
             still_running: Its worker thread has not come back; its place stays taken until `returned`.
         """
         if still_running:
-            if not self._abandon(attempt):
-                return
+            self._abandon(attempt)
         else:
-            try:
-                self._running.remove(attempt)  # atomic, so that of several reports one counts
-            except KeyError:
-                return
+            self._running.discard(attempt)
         if self.policy.circuit is not None and attempt.would_refuse is None:
             self._breaker.record(attempt.ticket, verdict, retry_after)  # type: ignore[arg-type]  # refused otherwise
 
-    def _abandon(self, attempt: Attempt) -> bool:
+    def _abandon(self, attempt: Attempt) -> None:
         with self._lock:
-            if attempt not in self._running:
-                return False
-            if not attempt.has_returned:
+            if attempt in self._running and not attempt.has_returned:
                 self._abandoned.add(attempt)
             self._running.discard(attempt)
-            return True
 
     def returned(self, attempt: Attempt) -> None:
         """The worker thread of an attempt that was settled with `still_running`, or is about to be, has come back."""

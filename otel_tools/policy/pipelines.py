@@ -24,9 +24,9 @@ MAX_RECENT: Final = 256
 class Pipelines:
     """Creates and keeps pipelines by name.
 
-    The first `MAX_KEPT` names, and every name that an operator touched, keep theirs. Of the names after that the most
-    recently used ones do; one that is not idle or whose circuit is not closed is never dropped. When none can be
-    dropped, a further name gets a pipeline that lasts for one call.
+    The first `MAX_KEPT` names keep theirs. Of the names after that the most recently used ones do; one that is not
+    idle, whose circuit is not closed or that an operator has a hand on is never dropped. When none can be dropped, a
+    further name gets a pipeline that lasts for one call.
 
     Args:
         lookup: The policy and mode of a name.
@@ -62,26 +62,23 @@ class Pipelines:
 
     def _get(self, name: str, *, for_good: bool) -> Pipeline:
         with self._lock:
-            found = self._find(name, for_good)
+            found = self._find(name)
         if found is not None:
             return found
         created = self._create(name)  # outside the lock: `lookup` is not ours
         with self._lock:
-            return self._find(name, for_good) or self._keep(name, created, for_good)
+            return self._find(name) or self._keep(name, created, for_good)
 
     def _create(self, name: str) -> Pipeline:
         policy, mode = self._lookup(name)
         return Pipeline(name, policy, mode, clock=self._clock, random=self._random, listener=self._listener)
 
-    def _find(self, name: str, for_good: bool) -> Pipeline | None:
+    def _find(self, name: str) -> Pipeline | None:
         if name in self._kept:
             return self._kept[name]
-        if name not in self._recent:
-            return None
-        if for_good:
-            return self._keep(name, self._recent.pop(name), for_good)
-        self._recent.move_to_end(name)
-        return self._recent[name]
+        if name in self._recent:
+            self._recent.move_to_end(name)
+        return self._recent.get(name)
 
     def _keep(self, name: str, pipeline: Pipeline, for_good: bool) -> Pipeline:
         if for_good:
@@ -117,7 +114,7 @@ class Pipelines:
 
     def enable(self, name: str) -> None:
         """Take the kill switch of *name* back."""
-        self._get(name, for_good=True).enable()
+        self.get(name).enable()
 
     def force_open(self, name: str, reason: str, actor: str, expires_after: float | None = None) -> None:
         """Open the circuit of *name* by hand."""
@@ -129,4 +126,4 @@ class Pipelines:
 
     def reset(self, name: str) -> None:
         """Close the circuit of *name* and lift what an operator set on it."""
-        self._get(name, for_good=True).reset()
+        self.get(name).reset()

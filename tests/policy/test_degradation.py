@@ -33,6 +33,15 @@ def test_a_refusal_in_full() -> None:
     }
 
 
+def test_a_note_is_compact() -> None:
+    """For the model the same is one line of JSON, in the tool's own script, optional unless said (property 20)."""
+    text = note("поиск", "bulkhead_full")
+    assert text.startswith(
+        '{"is_error":true,"error":{"type":"tool_unavailable","reason":"bulkhead_full","tool":"поиск",'
+    )
+    assert json.loads(text) == structured_error("поиск", "bulkhead_full", critical=False)
+
+
 def test_a_timeout_may_have_happened() -> None:
     """After a timeout nobody knows whether the call took effect: it is not to be repeated (property 20)."""
     error = structured_error("send_payment", "timeout", critical=True, timeout=2.5)["error"]
@@ -55,6 +64,7 @@ def test_every_reason(reason: str, critical: bool) -> None:
     error = structured_error("search", reason, critical=critical)["error"]
     assert (error["reason"], error["critical"], error["retry_after_s"]) == (reason, critical, None)
     assert error["attempted"] == (reason in FAILED)
+    assert error["retryable"] == (reason not in {"timeout", "disabled", "budget_exceeded"})
     expected = {"timeout": "unknown"} | dict.fromkeys(REFUSED, "not_attempted")
     assert error["outcome"] == expected.get(reason, "failed")
     assert "the user" in error["message"]

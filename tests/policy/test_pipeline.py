@@ -100,7 +100,9 @@ def test_the_kill_switch_works_in_both_modes(mode: Mode) -> None:
     view = tool.view().disabled
     assert view is not None
     assert (view.reason, view.actor, view.expires_after) == ("leaks data", "ann", 15)
-    clock.tick(15)
+    clock.tick(14.5)
+    assert refused(tool).retry_after == 0.5
+    clock.tick(0.5)
     assert tool.view().disabled is None
     tool.settle(admitted(tool), SUCCESS)
     tool.disable("leaks data", "ann")
@@ -155,7 +157,10 @@ def test_observing_refuses_nothing() -> None:
     tool = pipeline(OBSERVE, clock, timeout=5.0, max_in_flight=1)
     first = admitted(tool)
     assert (first.timeout, first.limit, first.would_refuse) == (None, 5.0, None)
-    assert admitted(tool).would_refuse is Outcome.BULKHEAD_FULL
+    second = admitted(tool)
+    assert (second.would_refuse, second.state, second.probe) == (Outcome.BULKHEAD_FULL, "closed", False)
+    tool.settle(second, FAILURE)
+    assert tool.in_flight == 1
     other = pipeline(OBSERVE, clock)
     fail(other)
     shadow = admitted(other)

@@ -70,9 +70,13 @@ def test_an_abandoned_call_keeps_its_place() -> None:
     attempt = admitted(tool)
     tool.settle(attempt, FAILURE, still_running=True)
     assert (tool.in_flight, tool.abandoned, refused(tool).outcome) == (1, 1, Outcome.BULKHEAD_FULL)
+    circuit = tool.view().circuit
+    assert circuit is not None
+    assert circuit.failures == 1
     assert (tool.view().in_flight, tool.view().abandoned, tool.view().max_in_flight) == (1, 1, 1)
     tool.returned(attempt)
     tool.returned(attempt)
+    tool.settle(attempt, FAILURE, still_running=True)
     assert (tool.in_flight, tool.abandoned) == (0, 0)
 
 

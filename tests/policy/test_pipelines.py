@@ -93,9 +93,10 @@ def test_operators_reach_names_that_were_not_seen_yet() -> None:
     tools = registry()
     for number in range(10):
         tools.get(f"invented {number}")
+        tools.get(f"invented {number}").admit()  # the last two go on, so that their places are taken
     tools.disable("mail", "leaks data", "ann")
     tools.force_open("search", "incident 7", "ann", 30)
-    tools.bypass("invented 9", "too touchy", "ann")
+    tools.bypass("chat", "too touchy", "ann")
     for number in range(10):
         tools.get(f"later {number}")
     refusals = [tools.get(name).admit() for name in ("mail", "search")]
@@ -103,8 +104,8 @@ def test_operators_reach_names_that_were_not_seen_yet() -> None:
         Outcome.DISABLED,
         Outcome.CIRCUIT_OPEN,
     ]
-    fail(tools, "invented 9")
-    assert isinstance(tools.get("invented 9").admit(), Attempt)
+    fail(tools, "chat")
+    assert isinstance(tools.get("chat").admit(), Attempt)
     tools.enable("mail")
     tools.reset("search")
     assert all(isinstance(tools.get(name).admit(), Attempt) for name in ("mail", "search"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from otel_tools.adapters.wire.openai_chat_stream import ChatChunks, failure, response_fields
 from otel_tools.adapters.wire.openai_messages import output_message
@@ -13,26 +14,36 @@ from otel_tools.model import LLMResponse
 _OUTPUT_TYPES = {"json_object": "json", "json_schema": "json", "text": "text"}
 
 
+_FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+    "frequency_penalty": ("frequency_penalty", number),
+    "max_tokens": ("max_tokens", count),
+    "presence_penalty": ("presence_penalty", number),
+    "reasoning_effort": ("reasoning_level", text),
+    "seed": ("seed", count),
+    "service_tier": ("openai_service_tier", lambda tier: None if tier == "auto" else tier),
+    "stop": ("stop_sequences", strings),
+    "temperature": ("temperature", number),
+    "top_k": ("top_k", count),
+    "top_p": ("top_p", number),
+    "n": ("choice_count", lambda choices: None if choices == 1 else count(choices)),
+}
+"""Parameter -> field, and how its value is read."""
+
+
 def request_fields(body: dict[str, Any]) -> dict[str, Any]:
     """What a request body says beyond model and messages."""
-    choices = count(body.get("n"))
-    limit = count(body.get("max_completion_tokens"))
-    tier = body.get("service_tier")
-    effort = body.get("reasoning_effort") or get(body.get("reasoning"), "effort")
-    return {
-        "choice_count": None if choices == 1 else choices,
-        "frequency_penalty": number(body.get("frequency_penalty")),
-        "max_tokens": count(body.get("max_tokens")) if limit is None else limit,
-        "openai_service_tier": None if tier == "auto" else tier,
-        "output_type": _output_type(body),
-        "presence_penalty": number(body.get("presence_penalty")),
-        "reasoning_level": text(effort),
-        "seed": count(body.get("seed")),
-        "stop_sequences": strings(body.get("stop")),
-        "temperature": number(body.get("temperature")),
-        "top_k": count(body.get("top_k")),
-        "top_p": number(body.get("top_p")),
-    }
+    fields: dict[str, Any] = {}
+    for name, value in body.items():
+        if name in _FIELDS:
+            field, read = _FIELDS[name]
+            fields[field] = read(value)
+    if "max_completion_tokens" in body:
+        fields["max_tokens"] = count(body["max_completion_tokens"])
+    if "reasoning" in body:
+        fields["reasoning_level"] = fields.get("reasoning_level") or text(get(body["reasoning"], "effort"))
+    if "response_format" in body or "modalities" in body:
+        fields["output_type"] = _output_type(body)
+    return fields
 
 
 def _output_type(body: dict[str, Any]) -> str | None:

@@ -16,25 +16,31 @@ def read_usage(usage: Any, quality: Quality = "exact") -> Usage | None:
     output_tokens = _first(usage, "completion_tokens", "output_tokens")
     if input_tokens is None and output_tokens is None:
         return None
-    sent = get(usage, "prompt_tokens_details") or get(usage, "input_tokens_details")
+    read = Usage(input_tokens=input_tokens, output_tokens=output_tokens, quality=quality, cost=_cost(usage))
+    _read_sent(read, usage, get(usage, "prompt_tokens_details") or get(usage, "input_tokens_details"))
     made = get(usage, "completion_tokens_details") or get(usage, "output_tokens_details")
-    reasoning = _first(made, "reasoning_tokens")
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=_with_reasoning(usage, input_tokens, output_tokens, reasoning),
-        # DeepSeek and Moonshot have names of their own for what the cache gave
-        cache_read_tokens=_either(_first(sent, "cached_tokens"), usage, "prompt_cache_hit_tokens", "cached_tokens"),
-        cache_write_tokens=_first(sent, "cache_write_tokens"),
-        reasoning_tokens=reasoning,
-        text_input_tokens=_first(sent, "text_tokens"),
-        image_input_tokens=_first(sent, "image_tokens"),
-        audio_input_tokens=_first(sent, "audio_tokens"),
-        text_output_tokens=_first(made, "text_tokens"),
-        image_output_tokens=_first(made, "image_tokens"),
-        audio_output_tokens=_first(made, "audio_tokens"),
-        quality=quality,
-        cost=_cost(usage),
-    )
+    if made is not None:
+        _read_made(read, usage, made)
+    return read
+
+
+def _read_sent(read: Usage, usage: Any, sent: Any) -> None:
+    if sent is not None:
+        read.cache_read_tokens = _first(sent, "cached_tokens")
+        read.cache_write_tokens = _first(sent, "cache_write_tokens")
+        read.text_input_tokens = _first(sent, "text_tokens")
+        read.image_input_tokens = _first(sent, "image_tokens")
+        read.audio_input_tokens = _first(sent, "audio_tokens")
+    if read.cache_read_tokens is None:  # DeepSeek and Moonshot have names of their own for what the cache gave
+        read.cache_read_tokens = _first(usage, "prompt_cache_hit_tokens", "cached_tokens")
+
+
+def _read_made(read: Usage, usage: Any, made: Any) -> None:
+    read.reasoning_tokens = _first(made, "reasoning_tokens")
+    read.text_output_tokens = _first(made, "text_tokens")
+    read.image_output_tokens = _first(made, "image_tokens")
+    read.audio_output_tokens = _first(made, "audio_tokens")
+    read.output_tokens = _with_reasoning(usage, read.input_tokens, read.output_tokens, read.reasoning_tokens)
 
 
 def _first(value: Any, *names: str) -> int | None:
@@ -43,10 +49,6 @@ def _first(value: Any, *names: str) -> int | None:
             if (found := count(get(value, name))) is not None:
                 return found
     return None
-
-
-def _either(found: int | None, usage: Any, *names: str) -> int | None:
-    return _first(usage, *names) if found is None else found
 
 
 def _with_reasoning(usage: Any, sent: int | None, made: int | None, reasoning: int | None) -> int | None:
