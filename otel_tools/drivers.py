@@ -120,8 +120,10 @@ class Drivers:
             try:
                 sent = yield item
             except GeneratorExit:
-                _in_context(call, inner.close)
-                call.closed()
+                try:
+                    _in_context(call, inner.close)
+                finally:
+                    call.closed()
                 raise
             except BaseException as error:
                 step, argument = inner.throw, (error,)
@@ -161,8 +163,12 @@ class Drivers:
                 call.item(item)
                 yield item
         finally:
-            call.closed()
-            await inner.aclose()
+            token = attach(call.context)
+            try:
+                await inner.aclose()
+            finally:
+                detach(token)
+                call.closed()
 
 
 # --- the ends of a call ---------------------------------------------------------------------------------------------

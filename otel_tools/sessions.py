@@ -88,8 +88,8 @@ class Session:
     def reserve(self, kind: Literal["llm", "tool"], name: str) -> Reservation | Refusal | None:
         """Ask for a call before it is made; a refusal if a limit of this session or one around it is used up."""
         reserved = self.budget.reserve(kind, name)
-        if isinstance(reserved, Refusal):
-            self.hit("max_iterations" if reserved.limit == "max_iterations" else "budget_exceeded")
+        if isinstance(reserved, Refusal) and reserved.limit is not None:
+            self.hit(reserved.limit)
         return reserved
 
     def count_llm(self, reservation: Reservation | None, usage: Usage | None, cost: float | None) -> None:
@@ -115,10 +115,12 @@ class Session:
         if reservation is not None:
             self.budget.settle(reservation)
 
-    def hit(self, outcome: str) -> None:
-        """A limit refused a call: the session, and those around it, end with *outcome*."""
+    def hit(self, limit: str) -> None:
+        """*limit* refused a call: this session ends so, and those around it up to the one whose limit it is."""
+        outcome = "max_iterations" if limit == "max_iterations" else "budget_exceeded"
+        account = next((found for found in self.budget.accounts if found.is_used_up(limit)), None)
         session: Session | None = self
-        while session is not None:
+        while session is not None and account in session.budget.accounts:
             session.limit_hit = session.limit_hit or outcome
             session = session.parent
 

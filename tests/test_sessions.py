@@ -180,6 +180,17 @@ def test_limit(otel):
     assert otel.points("otel_tools.sessions")[0]["attributes"]["otel_tools.session.outcome"] == "budget_exceeded"
 
 
+def test_limit_of_a_sub_agent(otel):
+    """A sub-agent that uses up a limit of its own does not end the session around it."""
+    with otel_tools.session("support") as outer:
+        with otel_tools.session("inner", limits=Limits(max_tool_calls=1)) as inner:
+            search("a")
+            with pytest.raises(BudgetExceeded):
+                search("b")
+        search("c")
+    assert (inner.outcome, outer.outcome) == ("budget_exceeded", "completed")
+
+
 def test_configured_limits_need_enforce_mode(recorder):
     """Limits of the configuration refuse nothing while the process only observes."""
     for mode, refused in (("observe", False), ("enforce", True)):
@@ -216,3 +227,30 @@ def test_reused_manager(otel):
     with manager as three:
         assert three.parent is None
     assert len(otel.spans) == 3
+
+
+def test_four_tools_over_three_services_are_one_trace(otel):
+    """Each tool's downstream call carries the trace on, with the tool's span as its parent."""
+    import json
+    import urllib.request
+    from contextlib import ExitStack
+
+    from tests.fake_server import FakeServer
+
+    def call(url):
+        request = urllib.request.Request(url, data=b"{}", headers=otel_tools.trace_headers())
+        return json.loads(urllib.request.urlopen(request).read())
+
+    with ExitStack() as stack:
+        servers = [stack.enter_context(FakeServer().running()) for _ in range(3)]
+        tools = {f"tool_{n}": otel_tools.tool(f"tool_{n}")(call) for n in range(4)}
+        with otel_tools.session("support"):
+            for number, tool in enumerate(tools.values()):
+                servers[number % 3].reply({"ok": number})
+                assert tool(servers[number % 3].url) == {"ok": number}
+        requests = [request for server in servers for request in server.requests]
+        received = [request.headers["Traceparent"].split("-") for request in requests]  # as urllib spells it
+    spans = {f"{span.context.span_id:016x}": span for span in otel.finished}
+    assert {trace_id for _, trace_id, _, _ in received} == {f"{otel.finished[0].context.trace_id:032x}"}
+    assert sorted(spans[parent].name for _, _, parent, _ in received) == [f"execute_tool tool_{n}" for n in range(4)]
+    assert len(otel.finished) == 5

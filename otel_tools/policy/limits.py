@@ -47,9 +47,13 @@ class _Account:
     def reached(self, amounts: Mapping[str, float]) -> str | None:
         """The limit among those of *amounts* that is used up."""
         for name in amounts:
-            if self.used[name] >= self.limits.get(name, inf):
+            if self.is_used_up(name):
                 return name
         return None
+
+    def is_used_up(self, name: str) -> bool:
+        """Whether nothing is left of this limit."""
+        return self.used[name] >= self.limits.get(name, inf)
 
     def add(self, amounts: Mapping[str, float]) -> None:
         """Count *amounts*, which may be negative."""
