@@ -33,7 +33,7 @@ class _Account:
     """What one session may use and has used or reserved."""
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = {name: limit for name in _NAMES if (limit := getattr(limits, name)) is not None}
+        self.limits: dict[str, float] = {name: limit for name in _NAMES if (limit := getattr(limits, name)) is not None}
         self.used: dict[str, float] = dict.fromkeys(_NAMES, 0)
         # of the outermost account of a family, for all of it:
         self.largest: dict[str, float] = dict.fromkeys(_PER_CALL, 0)
