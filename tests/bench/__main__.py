@@ -130,7 +130,9 @@ def _timed(variants: dict[str, Callable[[], Any]], switch: Switch, calls: int, r
             spent = switch.around(run) if name == "otel-tools" else run()
             if number >= 2:  # the first rounds warm up
                 times[name].append(spent)
-    return {name: statistics.median(values) for name, values in times.items()}
+    ratios = [(ours - bare) / (by_hand - bare) for bare, by_hand, ours in zip(*times.values(), strict=True)]
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {**medians, "ratio": statistics.median(ratios)}
 
 
 def calls() -> bool:
