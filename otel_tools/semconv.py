@@ -157,7 +157,7 @@ EVENT_CONTENT: Final = "gen_ai.client.inference.operation.details"
 
 # --- label values ---------------------------------------------------------------------------------------------------
 OTHER: Final = "_other"
-"""Stands for every tool name beyond the 256 that a process may put on metrics: a model can invent names."""
+"""Stands for every tool or agent name beyond the 256 that a process may put on metrics: a model can invent names."""
 
 CIRCUIT_STATES: Final = ("closed", "open", "half_open", "forced_open", "disabled")
 SESSION_OUTCOMES: Final = ("completed", "max_iterations", "budget_exceeded", "error", "cancelled")

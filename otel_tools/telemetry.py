@@ -23,7 +23,7 @@ from otel_tools.version import __version__
 Attributes = dict[str, AttributeValue]
 Scrape = Callable[[], Iterable[tuple[float, Attributes]]]
 
-_TOOL_NAMES_ON_METRICS = 256
+_NAMES_ON_METRICS = 256
 _ZEROED_OUTCOMES = ("ok", "error", "tool_error", "timeout", "circuit_open")
 """Series that begin at 0: `increase()` does not see the first sample of one that begins at 1."""
 
@@ -126,7 +126,7 @@ class Telemetry:
         if name in self._known_tools:
             return name
         with self._known_lock:
-            if len(self._known_tools) >= _TOOL_NAMES_ON_METRICS or name in self._known_tools:
+            if len(self._known_tools) >= _NAMES_ON_METRICS or name in self._known_tools:
                 return name if name in self._known_tools else names.OTHER
             self._known_tools.add(name)
         for outcome in _ZEROED_OUTCOMES:
@@ -134,13 +134,14 @@ class Telemetry:
         return name
 
     def agent_label(self, name: str | None) -> Attributes:
-        """The attributes of an agent on metrics; its counters start at 0 when it is first seen."""
-        agent: Attributes = {names.AGENT_NAME: name} if name else {}
-        if name not in self._known_agents and len(self._known_agents) < _TOOL_NAMES_ON_METRICS:
+        """The attributes of an agent on metrics, bounded likewise; its counters start at 0 when it is first seen."""
+        if name not in self._known_agents:
+            if len(self._known_agents) >= _NAMES_ON_METRICS:
+                return {names.AGENT_NAME: names.OTHER}
             self._known_agents.add(name)
             for outcome in names.SESSION_OUTCOMES:
-                self.add(names.SESSIONS, 0, {**agent, names.SESSION_OUTCOME: outcome})
-        return agent
+                self.add(names.SESSIONS, 0, {**_agent(name), names.SESSION_OUTCOME: outcome})
+        return _agent(name)
 
     def observe_circuits(self, views: Callable[[], Iterable[PipelineView]]) -> None:
         """Show the state of every circuit at each collection: 1 for the state it is in, 0 for the others."""
@@ -193,6 +194,10 @@ class Telemetry:
                 event_name=event,
             )
         )
+
+
+def _agent(name: str | None) -> Attributes:
+    return {names.AGENT_NAME: name} if name else {}
 
 
 def _remote_parent(headers: Mapping[str, Any]) -> Context | None:

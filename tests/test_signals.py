@@ -218,6 +218,15 @@ def test_huge_and_strange_results(otel):
         assert size is None or measured == size
 
 
+def test_agent_names_are_bounded(otel):
+    """So are agents, whose names a program may make up for each session."""
+    for number in range(300):
+        with otel_tools.session(f"agent {number}"):
+            pass
+    assert len(otel.points(semconv.SESSIONS.name)) == 257
+    assert otel.points(semconv.SESSIONS.name, gen_ai__agent__name=semconv.OTHER)[0]["value"] == 44
+
+
 def test_memory_does_not_grow(server):
     """Calls, sessions, streams left early and invented tool names leave nothing behind; arguments die with the call."""
     recorder = Recorder(ALWAYS_OFF)

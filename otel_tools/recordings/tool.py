@@ -101,8 +101,8 @@ class ToolRecording(Recording[ToolRequest]):
             telemetry.add(names.TOOL_ABANDONED, 1, tool)
         if self.owns_metrics and ending.outcome not in REFUSED:
             labels: Attributes = {**tool, names.TOOL_TYPE: self.request.type}
-            if self.session is not None and self.session.name:
-                labels[names.AGENT_NAME] = self.session.name
+            if self.session is not None:
+                labels.update(telemetry.agent_label(self.session.name))
             if ending.error_type:
                 labels[names.ERROR_TYPE] = ending.error_type
             telemetry.record(names.TOOL_DURATION, seconds, labels, context)
