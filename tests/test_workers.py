@@ -130,9 +130,15 @@ def test_a_late_exception(hanging: Hanging) -> None:
     assert hanging.late == [(error, True)]
 
 
-def test_a_faulty_callback_hurts_nobody(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_faulty_callback_hurts_nobody(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A callback that raises is our fault, logged; the worker goes on to serve (property 19)."""
+    parked = threading.Event()
+    monkeypatch.setattr(workers, "_pool", workers._Pool())
+    monkeypatch.setattr(workers._pool, "park", lambda _: parked.set())
     monkeypatch.setattr(errors, "raise_internal_errors", False)
+    monkeypatch.setattr(errors, "_reported", set())
 
     def on_late(error: BaseException | None, seconds: float) -> None:
         hanging.on_late(error, seconds)
@@ -141,7 +147,8 @@ def test_a_faulty_callback_hurts_nobody(hanging: Hanging, monkeypatch: pytest.Mo
     with pytest.raises(workers.Expired):
         workers.call(hanging, 0.001, on_late)
     hanging.finish()
-    assert call(lambda: 1) == 1
+    assert parked.wait(LONG)
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]
 
 
 def test_an_interrupted_wait_abandons_the_work(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
