@@ -7,14 +7,16 @@ from otel_tools.policy.pipeline import PipelineView
 
 
 def circuits() -> dict[str, PipelineView]:
-    """Every tool and LLM client that has been called, by name: circuit, calls in flight, who disabled it.
+    """Every tool that has been called, by name, and every configured LLM client, as `client:NAME`.
 
-    Reading changes nothing: a circuit whose time is up stays open until a call asks.
+    Each view tells the circuit, the calls in flight and who disabled it. Reading changes nothing: a circuit whose time
+    is up shows as half open, and is so once a call asks.
     """
     engine = active()
     if engine is None:
         return {}
-    return {view.name: view for view in (*engine.tools.views(), *engine.clients.views())}
+    clients = {f"client:{view.name}": view for view in engine.clients.views()}
+    return clients | {view.name: view for view in engine.tools.views()}
 
 
 def disable_tool(name: str, reason: str, *, actor: str = "code", expires_after: float | None = None) -> None:

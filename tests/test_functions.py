@@ -402,6 +402,20 @@ def test_sync_function_that_returns_an_awaitable(otel):
     assert otel.spans == [span_of("error", status="ERROR", **{"error.type": f"{__name__}.Broken"})]
 
 
+def test_observed_deadline(recorder):
+    """In observe mode a call past its deadline goes on, is marked, and counts towards opening the shadow circuit."""
+    import threading
+
+    recorder.instrument(tools={"work": {"timeout": 0.001, "circuit": {"failures": 1}}})
+    work = otel_tools.tool("work")(lambda query: threading.Event().wait(0.01))
+    assert [work("a"), work("b")] == [False, False]
+    first, second = (span["attributes"] for span in recorder.spans)
+    assert first["otel_tools.timeout.exceeded"] is True
+    assert first["otel_tools.outcome"] == "ok"
+    assert second["otel_tools.circuit_breaker.would_refuse"] == "circuit_open"
+    recorder.uninstrument()
+
+
 def test_argument_error_says_nothing_about_the_dependency(otel):
     """Arguments that do not fit are the model's fault: an error, but the circuit stays closed."""
 

@@ -240,10 +240,12 @@ class Call(Generic[R]):
 
     def _settle(self, ending: Ending) -> None:
         if self.pipeline is not None and self.attempt is not None:
-            self.pipeline.settle(self.attempt, ending.verdict, ending.retry_after, still_running=ending.still_running)
-            limit = self.attempt.limit
+            limit, verdict = self.attempt.limit, ending.verdict
             if limit is not None and ending.outcome is Outcome.OK and self.recording.elapsed() > limit:
                 ending.late = True
+                if self.attempt.timeout is None:  # where the deadline is only observed, so is what it would have meant
+                    verdict = Verdict.FAILURE
+            self.pipeline.settle(self.attempt, verdict, ending.retry_after, still_running=ending.still_running)
 
     def _account(self, ending: Ending) -> None:
         """Count the call in its session."""
