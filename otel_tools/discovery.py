@@ -8,11 +8,13 @@ hold them; what is found is instrumented in place.
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import sys
-from collections.abc import Callable, MutableMapping, MutableSequence
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence
 from types import FrameType, FunctionType, ModuleType
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import wrapt
 
@@ -115,10 +117,11 @@ class Discovery:
             if frame is None:
                 return
             variables = frame.f_globals
-            if str(variables.get("__name__", "")).partition(".")[0] not in _LIBRARIES:
+            if not _is_of_library(variables.get("__name__")):
                 self._search_module(variables, names)
-                _search_values(frame.f_locals.values(), names)
-                _search_values(getattr(frame.f_locals.get("self"), "__dict__", {}).values(), names)
+                local = _locals(frame)
+                _search_values(local.values(), names)
+                _search_values(tuple(getattr(local.get("self"), "__dict__", {}).values()), names)
             frame = frame.f_back
 
     def _search_module(self, variables: dict[str, Any], names: tuple[str, ...]) -> None:
@@ -129,9 +132,50 @@ class Discovery:
         _search_values(tuple(variables.values()), names)
         for name in names:
             value = variables.get(name)
-            if isinstance(value, FunctionType) and is_plain(value):
-                variables[name] = instrument_function(value, name=name)
-                self._undo.append(functools.partial(variables.__setitem__, name, value))
+            if isinstance(value, FunctionType) and is_plain(value) and not _is_of_library(value.__module__):
+                variables[name] = replacement = _as_named(value, name)
+                self._undo.append(functools.partial(_put_back, variables, name, replacement, value))
+
+
+def _is_of_library(module: Any) -> bool:
+    return str(module or "").partition(".")[0] in _LIBRARIES
+
+
+def _put_back(variables: MutableMapping[str, Any], name: str, ours: Any, before: Any) -> None:
+    if variables.get(name) is ours:  # else the program has put something else there
+        variables[name] = before
+
+
+_wrappers: Final[WeakValueDictionary[tuple[int, str], Any]] = WeakValueDictionary()
+"""One for each function and name, wherever it is found: pickling looks for the very object. It holds its function."""
+
+
+def _as_named(function: Any, name: str) -> Any:
+    key = (id(function), name)
+    found = _wrappers.get(key)
+    if found is None:
+        found = _wrappers[key] = instrument_function(function, name=name)
+    return found
+
+
+_SNAPSHOTS: Final = frozenset({"locals", "vars", "eval", "exec"})
+
+
+def _locals(frame: FrameType) -> Mapping[str, Any]:
+    """The local variables of *frame*, read without a trace.
+
+    Before Python 3.13 the first look makes the dictionary that `locals()` gives in that frame and keeps it with the
+    frame, and so every value alive; a further look changes what the program got from `locals()`.
+    """
+    code = frame.f_code
+    if not code.co_flags & inspect.CO_OPTIMIZED or sys.version_info >= (3, 13):
+        return dict(frame.f_locals)
+    if not _SNAPSHOTS.isdisjoint(code.co_names):
+        return {}
+    variables = frame.f_locals
+    found = dict(variables)
+    variables.clear()
+    return found
 
 
 def _search_values(values: Any, names: tuple[str, ...]) -> None:
@@ -140,8 +184,9 @@ def _search_values(values: Any, names: tuple[str, ...]) -> None:
         if type(value) is dict:
             for name in names:
                 entry: Any = value.get(name)
-                if is_plain(entry):
-                    value[name] = instrument_function(entry, name=name)
+                # the program may use more of a callable object than that it can be called
+                if (inspect.isroutine(entry) or isinstance(entry, functools.partial)) and is_plain(entry):
+                    value[name] = _as_named(entry, name)
 
 
 def _as_tool(value: Any) -> Any:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import partial
 from typing import Any, cast
 
 from otel_tools import workers
 from otel_tools.calls import RAISE, Call, LLMCall
+from otel_tools.drops import when_dropped
 from otel_tools.errors import CallTimeout, internal_error
 from otel_tools.model import Held, InPlace, Invocation, Iterated, Later, Running, Target, View, Whole
+from otel_tools.stepping import await_in_context, in_context, items_of, next_step, steps, throw_into
 from otel_tools.streams import watch
 from otel_tools.telemetry import attach, detach
 
@@ -102,12 +104,12 @@ class Drivers:
             return (yield from wrapped(*args, **kwargs))
         if call.refusal is not None:
             return (yield _refuse(call))
-        inner = _in_context(call, wrapped, *args, **kwargs)
+        inner = steps(wrapped, args, kwargs)
         step: Callable[..., Any] = inner.__next__
         argument: tuple[Any, ...] = ()
         while True:
             try:
-                item = _in_context(call, step, *argument)
+                item = in_context(call.context, step, *argument)
             except StopIteration as stop:
                 call.returned(stop.value)
                 return stop.value
@@ -121,7 +123,7 @@ class Drivers:
                 sent = yield item
             except GeneratorExit:
                 try:
-                    _in_context(call, inner.close)
+                    in_context(call.context, inner.close)
                 finally:
                     call.closed()
                 raise
@@ -132,7 +134,7 @@ class Drivers:
 
     async def async_generator(
         self, target: Target, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, Any]:
         """Drive an async generator likewise."""
         call = self.begin(target, Invocation(wrapped, instance, args, kwargs))
         if call is None:
@@ -143,12 +145,12 @@ class Drivers:
         if call.refusal is not None:
             yield await _settled(_refuse(call))
             return
-        inner = wrapped(*args, **kwargs)
+        inner = items_of(call.context, wrapped, args, kwargs)
+        step: Callable[..., Any] = inner.__anext__
         try:
             while True:
-                token = attach(call.context)
                 try:
-                    item = await anext(inner)
+                    item = await await_in_context(call.context, step)
                 except StopAsyncIteration:
                     call.returned(None)
                     return
@@ -158,16 +160,17 @@ class Drivers:
                         raise
                     yield await _settled(replacement)
                     return
-                finally:
-                    detach(token)
                 call.item(item)
-                yield item
+                try:
+                    sent = yield item
+                except BaseException as error:  # its end (`GeneratorExit`), too
+                    step = partial(throw_into, inner, error)
+                else:
+                    step = next_step(inner, sent)
         finally:
-            token = attach(call.context)
             try:
-                await inner.aclose()
+                await await_in_context(call.context, inner.aclose)
             finally:
-                detach(token)
                 call.closed()
 
 
@@ -194,7 +197,11 @@ def _finish(call: Call[Any], value: Any) -> Any:
     """Read what the library returned, now or when its time comes; gives what the caller gets."""
     try:
         view = call.view(value)
-        return _later(call, view) if isinstance(view, Later) else _observe(call, view, value)
+        if not isinstance(view, Later):
+            return _observe(call, view, value)
+        later = _later(call, view)
+        when_dropped(later, call.closed)  # never awaited, it runs no code of its own
+        return later
     except Exception:
         internal_error("reading a returned value")
         call.returned(None)
@@ -224,11 +231,7 @@ def _done(call: Call[Any], view: Running, error: BaseException | None) -> None:
 async def _later(call: Call[Any], view: Later) -> Any:
     """A sync callable returned an awaitable: its value is what the call is about."""
     try:
-        token = attach(call.context)
-        try:
-            value = await view.read()
-        finally:
-            detach(token)
+        value = await await_in_context(call.context, view.read)
     except BaseException as error:
         replacement = call.failed(error)
         if replacement is RAISE:
@@ -259,12 +262,12 @@ async def _settled(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-# --- deadlines and context ------------------------------------------------------------------------------------------
+# --- deadlines ------------------------------------------------------------------------------------------------------
 class _Expired(BaseException):
     """The deadline that policy gave an async call is over. Never seen outside this module."""
 
 
-async def _within(limit: float | None, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+async def _within(limit: float | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Await *function* for at most *limit* seconds, in the same task, so that its own cancel scopes still work."""
     if limit is None or not _in_task():
         return await function(*args, **kwargs)
@@ -283,11 +286,3 @@ def _in_task() -> bool:
         return asyncio.current_task() is not None
     except RuntimeError:
         return False
-
-
-def _in_context(call: Call[Any], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    token = attach(call.context)
-    try:
-        return function(*args, **kwargs)
-    finally:
-        detach(token)

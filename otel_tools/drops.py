@@ -29,6 +29,7 @@ def _finish(key: object, function: Callable[..., Any], args: tuple[Any, ...]) ->
 
 def finish_at_exit() -> None:
     """Finish what is pending at exit, before the SDK shuts down: call it once the SDK is set up."""
+    weakref.finalize(finish_all, int).detach()  # the first one registers a hook that stops all: it must run after ours
     atexit.unregister(finish_all)
     atexit.register(finish_all)
 

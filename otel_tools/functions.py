@@ -5,15 +5,16 @@ The decorators are `functools.wraps` functions, not proxies: frameworks copy, pi
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, MutableMapping
 from typing import Any, Final, TypeVar, cast, overload
 
 from otel_tools.engine import Engine, active
 from otel_tools.errors import ConfigError
-from otel_tools.model import Invocation, Later, Shape, Target, ToolRequest, ToolResponse, View, Whole
+from otel_tools.model import Invocation, Later, Running, Shape, Target, ToolRequest, ToolResponse, View, Whole
 from otel_tools.policy import Circuit, Criticality, Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,7 +117,15 @@ def is_plain(value: Any) -> bool:
     """Whether a value is a callable that nobody else instruments."""
     if not callable(value) or isinstance(value, type) or hasattr(value, _MARK):
         return False
-    return inspect.isroutine(value) or isinstance(value, functools.partial) or not hasattr(value, "name")
+    if isinstance(value, functools.partial):
+        return not hasattr(_without_partials(value), _MARK)
+    return inspect.isroutine(value) or not hasattr(value, "name")
+
+
+def _without_partials(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def instrument_function(function: F, *, name: str | None = None, given: dict[str, Any] | None = None) -> F:
@@ -173,9 +182,7 @@ def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def shape_of(function: Callable[..., Any]) -> Shape:
     """What calling *function* gives; of a partial, the function in it, and of an object, its `__call__`."""
-    inner = function
-    while isinstance(inner, functools.partial):
-        inner = inner.func
+    inner = _without_partials(function)
     candidates = (inner, getattr(inner, "__call__", None))  # noqa: B004  the method itself is looked at
     for test, shape in (
         (inspect.isasyncgenfunction, Shape.ASYNC_GENERATOR),
@@ -188,8 +195,13 @@ def shape_of(function: Callable[..., Any]) -> Shape:
 
 
 def view_awaitable(value: Any) -> View:
-    """A plain function may hand out a coroutine: then the call is over when that is."""
-    if hasattr(type(value), "__await__"):
+    """A plain function may hand out a coroutine, task or future: then the call is over when that is.
+
+    Of these only a coroutine can be replaced without the caller's notice. Other awaitables (lazy queries) are values.
+    """
+    if isinstance(value, asyncio.Future):
+        return Running(value, functools.partial(_when_done, value), payload=value)
+    if isinstance(value, Coroutine):
 
         async def read() -> Any:
             return await value
@@ -198,8 +210,16 @@ def view_awaitable(value: Any) -> View:
     return Whole(value)
 
 
+def _when_done(future: asyncio.Future[Any], end: Callable[[BaseException | None], None]) -> None:
+    def done(_: Any) -> None:
+        # `exception()` would count as somebody having seen it, and asyncio then says nothing of an unseen one
+        end(asyncio.CancelledError() if future.cancelled() else getattr(future, "_exception", None))
+
+    future.add_done_callback(done)
+
+
 def _response(value: Any) -> ToolResponse:
-    return ToolResponse(result=value)
+    return ToolResponse(result=value.result() if isinstance(value, asyncio.Future) else value)
 
 
 def _given_as_is(_call: Invocation, _request: ToolRequest, value: Any, *, error: bool = False) -> Any:  # noqa: ARG001
@@ -246,14 +266,27 @@ def _generator(function: Any, target: Target, engine: Callable[[], Engine | None
 
 
 def _async_generator(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Callable[..., Any]:
-    async def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         running = engine()
-        items = function(*args, **kwargs)
-        if running is not None:
+        if running is None:
+            items = function(*args, **kwargs)
+        else:
             items = running.async_generator(target, function, None, args, kwargs)
+        step = items.__anext__
         async with contextlib.aclosing(items):
-            async for item in items:
-                yield item
+            while True:  # what `yield from` does for a sync generator
+                try:
+                    item = await step()
+                except StopAsyncIteration:
+                    return
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    step = functools.partial(items.athrow, error)
+                else:
+                    step = functools.partial(items.asend, sent)
 
     return call
 

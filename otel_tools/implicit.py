@@ -36,6 +36,7 @@ class ImplicitRun:
         self.context: Context = call.context
         self.tools = tools
         self.waits_for_tools = False
+        self.asked: frozenset[Any] = frozenset()
         self._recording = call.recording
         self._last = _Last()
         self._end = when_dropped(self, _end, call, self._last)
@@ -50,7 +51,9 @@ class ImplicitRun:
         last = self._last
         last.seconds = self._recording.elapsed()
         last.outcome, last.error_type = ending.outcome, ending.error_type
-        self.waits_for_tools = _asks_for_tools(ending.response)
+        wishes = _wishes(ending.response)
+        self.waits_for_tools = bool(wishes)
+        self.asked = frozenset(part.get("id") for part in wishes) - {None}
         last.answered = ending.outcome is Outcome.OK and not self.waits_for_tools
         if last.answered:
             self._end()
@@ -93,7 +96,7 @@ def run_of(engine: Engine, request: Any) -> ImplicitRun | None:
 
 def _run_of_llm_call(engine: Engine, request: LLMRequest, run: ImplicitRun | None) -> ImplicitRun | None:
     if run is not None and run.open:
-        if _answers_tools(request):
+        if _answers(request, run.asked):
             return run
         run.abandon()
     tools = frozenset(request.tool_names()) if request.tool_names is not None else frozenset()
@@ -118,17 +121,20 @@ def follow(call: Call[Any], run: ImplicitRun) -> None:
         call.on_end = run.ended
 
 
-def _answers_tools(request: LLMRequest) -> bool:
-    """Whether the request brings results of tools: its last message does."""
+def _answers(request: LLMRequest, asked: frozenset[Any]) -> bool:
+    """Whether the last message of *request* brings results of the tools *asked* for (by call id, if they have one)."""
     messages = request.content().input_messages if request.content is not None else None
     parts = messages[-1].get("parts", ()) if messages else ()
-    return any(part.get("type") == "tool_call_response" for part in parts)
+    answered = [part.get("id") for part in parts if part.get("type") == "tool_call_response"]
+    return any(not asked or answer is None or answer in asked for answer in answered)
 
 
-def _asks_for_tools(response: Any) -> bool:
+def _wishes(response: Any) -> list[dict[str, Any]]:
+    """The tool calls that a response asks for."""
     if not isinstance(response, LLMResponse) or response.output is None:
-        return False
-    return any(part.get("type") == "tool_call" for message in response.output() for part in message.get("parts", ()))
+        return []
+    parts = (part for message in response.output() for part in message.get("parts", ()))
+    return [part for part in parts if part.get("type") == "tool_call"]
 
 
 def _loop() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import Any, Final, cast
 
@@ -105,15 +106,25 @@ class session:  # noqa: N801  used like a function: `with session(...)`, `@sessi
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        call, token, context = self._runs.pop()
+        call, token, context = self._left()
         if call is None:
             return
-        if otel_context.get_current() is context:  # else the block was left in another task: nothing to restore there
+        if otel_context.get_current() is context:
             detach(token)
+        elif current_session() is call.session:  # the block attached something and left it so, or this is another task
+            with contextlib.suppress(Exception):  # where there is nothing to restore
+                token.var.reset(token)
         if error is None:
             call.returned(None)
         else:
             call.failed(error)
+
+    def _left(self) -> tuple[AgentCall | None, Any, Any]:
+        """The run that is left: of several tasks in blocks of one manager, the one of this task."""
+        current = otel_context.get_current()
+        found = next((run for run in reversed(self._runs) if run[2] is current), self._runs[-1])
+        self._runs.remove(found)
+        return found
 
     async def __aenter__(self) -> Session:
         return self.__enter__()

@@ -80,7 +80,8 @@ class Session:
         self.limit_hit: str | None = None
         self.outcome: str | None = None
         self.budget: Budget = Budget(limits or Limits(), parent.budget if parent else None)
-        self._lock: threading.Lock = parent._lock if parent else threading.Lock()  # noqa: SLF001  one for the family
+        # one for the family; re-entrant: a finaliser may end a call while this thread holds it
+        self._lock: threading.RLock = parent._lock if parent else threading.RLock()  # noqa: SLF001
 
     def __repr__(self) -> str:
         return f"<Session {self.name or 'unnamed'} {self.totals}>"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
+import gc
 import inspect
+import json
 import pickle
 
 import pytest
 
 import otel_tools
-from otel_tools import CallTimeout, Circuit, CircuitOpen, ConfigError, ToolDisabled
+from otel_tools import CallTimeout, Circuit, CircuitOpen, ConfigError, ToolDisabled, errors
 
 SHAPES = ("sync", "async", "generator", "async_generator")
 
@@ -529,3 +532,140 @@ def test_uninstrumented_functions_pass_through(recorder):
     with otel_tools.session("s") as run:
         assert run.totals.tool_calls == 0
     assert recorder.spans == []
+
+
+@pytest.mark.parametrize("shape", ["generator", "async_generator"])
+async def test_wrong_arguments_of_a_generator(otel, shape):
+    """The call of a generator that cannot even start ends, too."""
+    work = otel_tools.tool(make(shape, lambda: 1))
+    with pytest.raises(TypeError):
+        next(work(unknown=1)) if shape == "generator" else await anext(work(unknown=1))
+    assert otel.span("execute_tool work")["attributes"]["error.type"] == "TypeError"
+
+
+async def test_async_generator_is_sent_to_and_thrown_into():
+    """What a caller sends or throws into a decorated async generator arrives in the function."""
+
+    @otel_tools.tool
+    async def work():
+        try:
+            yield (yield 1)
+        except Broken:
+            yield "handled"
+
+    items = work()
+    assert [await anext(items), await items.asend(5), await items.athrow(Broken())] == [1, 5, "handled"]
+    await items.aclose()
+
+
+async def test_function_that_returns_a_task(otel):
+    """A task stays a task, and is the call until it is done; a lazy awaitable stays what it is."""
+
+    class Query:
+        def __await__(self):
+            return iter(())
+
+    async def inner():
+        raise Broken
+
+    work = otel_tools.tool("work")(lambda query: asyncio.create_task(inner()))
+    task = work("q")
+    done, _ = await asyncio.wait({task})
+    assert done == {task}
+    assert task._log_traceback  # nobody has seen its exception yet
+    assert isinstance(task.exception(), Broken)
+    assert otel.spans == [span_of("error", status="ERROR", **{"error.type": f"{__name__}.Broken"})]
+    assert isinstance(otel_tools.tool(Query)(), Query)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_awaitable_that_is_never_awaited(otel):
+    """A coroutine that is handed out and dropped ends its call as cancelled."""
+
+    async def inner():
+        return 1
+
+    otel_tools.tool("work")(lambda _: inner())("q")
+    gc.collect()
+    assert otel.span()["attributes"]["otel_tools.outcome"] == "cancelled"
+
+
+def test_fallback_that_is_interrupted(otel):
+    """Ctrl-C in a fallback reaches the caller, and the call has ended."""
+
+    def fallback():
+        raise KeyboardInterrupt
+
+    def work():
+        raise Broken
+
+    with pytest.raises(KeyboardInterrupt):
+        otel_tools.tool(criticality="optional", fallback=fallback)(work)()
+    assert otel.span()["status"] == "ERROR"
+
+
+async def test_async_fallback_that_fails(otel, monkeypatch):
+    """As with a sync one, the note takes its place."""
+    monkeypatch.setattr(errors, "raise_internal_errors", False)
+
+    async def fallback():
+        raise KeyError
+
+    async def work():
+        raise Broken
+
+    note = await otel_tools.tool(criticality="optional", fallback=fallback)(work)()
+    assert json.loads(note)["error"]["tool"] == "work"
+
+
+def test_partial_of_a_tool(otel):
+    """A registry that holds a partial of a tool holds a tool already."""
+    work = otel_tools.tool(make("sync", lambda: 1))
+    registry = otel_tools.instrument_registry({"work": functools.partial(work, "q")})
+    assert registry["work"]() == 1
+    assert len(otel.spans) == 1
+
+
+async def test_async_generator_that_takes_its_end_for_an_answer(otel):
+    """Left early is left early, also when the function catches `GeneratorExit` and returns."""
+
+    @otel_tools.tool
+    async def work():
+        with contextlib.suppress(GeneratorExit):
+            yield 1
+
+    items = work()
+    await anext(items)
+    await items.aclose()
+    assert otel.span()["attributes"]["otel_tools.outcome"] == "cancelled"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_argument_names_are_the_programs_own(otel, shape):
+    """No name of an argument collides with one of ours."""
+    names = ("limit", "function", "context", "call", "target", "wrapped", "instance", "items", "error")
+    given = dict.fromkeys(names, 1)
+    if shape == "sync":
+
+        def work(**kwargs):
+            return kwargs
+
+        assert otel_tools.tool(work)(**given) == given
+    elif shape == "async":
+
+        async def work(**kwargs):
+            return kwargs
+
+        assert await otel_tools.tool(work)(**given) == given
+    elif shape == "generator":
+
+        def work(**kwargs):
+            yield kwargs
+
+        assert list(otel_tools.tool(work)(**given)) == [given]
+    else:
+
+        async def work(**kwargs):
+            yield kwargs
+
+        assert [item async for item in otel_tools.tool(work)(**given)] == [given]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
+import sys
 import threading
 from types import ModuleType
 
@@ -14,6 +16,8 @@ from tests.clients import openai_bodies as bodies
 
 PROGRAM = """
 import json
+import pickle
+import sys
 
 TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in NAMES]
 
@@ -206,3 +210,88 @@ def test_tools_of_an_object(otel, server, client, program):
     agent.step()
     assert agent.tools["search"](query="a") == "a"
     assert ("execute_tool search", None) in tree(otel.spans) or otel.span("execute_tool search")
+
+
+def test_two_conversations_in_one_thread(otel, server, client, program):
+    """Results of tools that one run did not ask for are no part of it."""
+    declared = {"model": "gpt-4o-mini", "tools": program.TOOLS}
+    wish(server, ("search", {"query": "a"}))
+    client.chat.completions.create(messages=[{"role": "user", "content": "one"}], **declared)
+    answer(server)
+    other = {"role": "tool", "tool_call_id": "call_of_another", "content": "{}"}
+    client.chat.completions.create(messages=[{"role": "user", "content": "two"}, other], **declared)
+    outcomes = [span["attributes"].get("otel_tools.session.outcome") for span in otel.spans]
+    assert [outcome for outcome in outcomes if outcome] == ["cancelled", "completed"]
+
+
+SEARCHED = """
+import weakref
+from re import search as look
+from textwrap import shorten
+
+class Tool:
+    def __call__(self, query):
+        return query
+
+    def schema(self):
+        return {"type": "function", "function": {"name": "index", "parameters": {"type": "object"}}}
+
+def search(query):
+    return [query]
+
+TOOLS = {"index": Tool(), "search": search}
+
+def ask(client):
+    names = ("search", "index", "shorten")
+    tools = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in names]
+    return client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], tools=tools)
+
+def snapshot(client, city):
+    arguments = locals()
+    city = "changed"
+    ask(client)
+    return arguments
+
+def dropped(client):
+    tool = Tool()
+    reference = weakref.ref(tool)
+    ask(client)
+    del tool
+    return reference()
+"""
+
+
+@pytest.fixture
+def searched(monkeypatch, client, server):
+    """A module with things that discovery must leave as they are; the model has one answer for it."""
+    module = ModuleType("their_program")
+    monkeypatch.setitem(sys.modules, "their_program", module)
+    exec(compile(SEARCHED, "their_program.py", "exec"), vars(module))
+    answer(server)
+    return module
+
+
+def test_local_variables_are_read_without_a_trace(otel, server, client, searched):
+    """The program's snapshot of its variables stays one, and a variable that it deletes is gone."""
+    assert searched.snapshot(client, "Paris") == {"client": client, "city": "Paris"}
+    answer(server)
+    assert searched.dropped(client) is None
+
+
+def test_what_discovery_leaves_alone(otel, client, searched):
+    """A callable object stays what it is, a library's function of a tool's name too, and tools can be pickled."""
+    before = searched.TOOLS["index"], searched.shorten
+    searched.ask(client)
+    assert (searched.TOOLS["index"], searched.shorten) == before
+    assert searched.TOOLS["search"] is searched.search
+    assert pickle.loads(pickle.dumps(searched.TOOLS["search"])) is searched.search
+    assert searched.search("a") == ["a"]
+    assert otel.span("execute_tool search")
+
+
+def test_undoing_leaves_what_the_program_put_there(otel, client, searched):
+    """A function that the program replaced meanwhile is not brought back."""
+    searched.ask(client)
+    searched.search = None
+    otel.uninstrument()
+    assert searched.search is None

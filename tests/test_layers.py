@@ -24,6 +24,7 @@ WRITING = {"telemetry", "coexistence", "capture", "sessions", "recordings", *MOD
 ENGINE = {
     "engine",
     "drivers",
+    "stepping",
     "implicit",
     "drops",
     "calls",
@@ -56,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "workers": {"model", "telemetry", "errors", "policy.forks"},
     "streams": {"model", "telemetry", "errors", "drops", "calls"},
     "calls": WRITING | {"engine"},
+    "stepping": {"telemetry"},
     "drivers": ENGINE - {"engine"},
     "engine": ENGINE,
     "finding": {"model"},

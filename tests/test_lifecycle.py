@@ -277,6 +277,28 @@ def test_agent_program(tmp_path, server, configuration, session):
     assert spans[-1]["attributes"]["otel_tools.session.outcome"] == "completed"
 
 
+def test_agent_program_that_dies(tmp_path, server):
+    """A session that a crash of the program leaves open is ended and exported all the same."""
+    wish = {"id": "call_1", "type": "function", "function": {"name": "search", "arguments": "no JSON"}}
+    server.reply(bodies.chat(None, "tool_calls", tool_calls=[wish]))
+    (tmp_path / "agent.py").write_text(AGENT)
+    command = Path(sys.executable).with_name("opentelemetry-instrument")
+    options = ["--traces_exporter", "console", "--metrics_exporter", "none", "--logs_exporter", "none"]
+    done = subprocess.run(
+        [command, *options, sys.executable, "agent.py", server.url],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    chat, session = objects(done.stdout)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("json.decoder.JSONDecodeError")
+    assert (chat["name"], session["name"]) == ("chat gpt-4o-mini", "invoke_agent")
+    assert chat["parent_id"] == session["context"]["span_id"]
+    assert session["attributes"]["otel_tools.session.outcome"] == "cancelled"
+
+
 def objects(text):
     """The JSON objects that stand one after the other in *text*."""
     decoder = json.JSONDecoder()

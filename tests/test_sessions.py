@@ -7,9 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from opentelemetry import baggage, context
 
 import otel_tools
 from otel_tools import BudgetExceeded, Limits
+from otel_tools.sessions import current_session
 
 
 @otel_tools.tool
@@ -254,3 +256,42 @@ def test_four_tools_over_three_services_are_one_trace(otel):
     assert {trace_id for _, trace_id, _, _ in received} == {f"{otel.finished[0].context.trace_id:032x}"}
     assert sorted(spans[parent].name for _, _, parent, _ in received) == [f"execute_tool tool_{n}" for n in range(4)]
     assert len(otel.finished) == 5
+
+
+async def test_one_manager_in_two_tasks(otel):
+    """Each of two tasks that are in blocks of one manager at the same time leaves its own."""
+    manager, entered, leave = otel_tools.session("support"), asyncio.Event(), asyncio.Event()
+
+    async def first():
+        async with manager:
+            entered.set()
+            await leave.wait()
+        return current_session()
+
+    async def second():
+        await entered.wait()
+        with pytest.raises(ValueError, match="second"):
+            async with manager:
+                leave.set()
+                await running[0]
+                raise ValueError("second")
+        return current_session()
+
+    running = [asyncio.create_task(first()), asyncio.create_task(second())]
+    assert await asyncio.gather(*running) == [None, None]
+    assert [span["status"] for span in otel.spans] == ["UNSET", "ERROR"]
+
+
+def test_block_that_leaves_a_context_attached(otel):
+    """What the program attaches in the block and forgets does not keep the session going."""
+    with otel_tools.session("support"):
+        context.attach(baggage.set_baggage("tenant", "a"))
+    assert current_session() is None
+    assert baggage.get_baggage("tenant") is None
+
+
+def test_finaliser_while_totals_are_counted(otel):
+    """A call that a finaliser ends may count while its thread counts another."""
+    with otel_tools.session("support") as run:
+        taken = run._lock.acquire() and run._lock.acquire(blocking=False)
+    assert taken

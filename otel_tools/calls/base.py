@@ -182,7 +182,8 @@ class Call(Generic[R]):
             value = self._replacement(ending)
         except Exception:
             internal_error("building a fallback")
-        self.end(ending)
+        finally:  # also when Ctrl-C stops the fallback
+            self.end(ending)
         return value
 
     def returned(self, payload: Any) -> Any:
@@ -196,7 +197,8 @@ class Call(Generic[R]):
             value = self._instead_of_data(ending)
         except Exception:
             internal_error("reading a response")
-        self.end(ending)
+        finally:
+            self.end(ending)
         return value
 
     def _instead_of_data(self, ending: Ending) -> Any:  # noqa: ARG002  for those that override it

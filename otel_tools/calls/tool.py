@@ -134,7 +134,19 @@ class ToolCall(Call[ToolRequest]):
                 value = self._call_fallback(fallback)
             except Exception:
                 internal_error("calling the fallback of a tool")
-        if self.target.fallback is None or inspect.isawaitable(value):
+        return self._awaited(value, ending) if inspect.isawaitable(value) else self._in_own_type(value)
+
+    async def _awaited(self, value: Any, ending: Ending) -> Any:
+        """The value of an async fallback; one that fails is as good as none."""
+        try:
+            value = await value
+        except Exception:
+            internal_error("calling the fallback of a tool")
+            value = self._note(ending)
+        return self._in_own_type(value)
+
+    def _in_own_type(self, value: Any) -> Any:
+        if self.target.fallback is None:
             return value
         return self.target.fallback(self.invocation, self.request, value, error=False)
 

@@ -197,7 +197,9 @@ def _library_lines(report: Report, *, verbose: bool) -> Iterator[str]:
     absent = [library.library for library in report.libraries if library.status == "not installed"]
     for library in report.libraries:
         if library.status == "disabled":
-            yield _line("-", f"{library.library} is disabled by the configuration")
+            known = library.version is not None
+            doubt = "" if known else ", but not installed: is that its name?"
+            yield _line("-" if known else "note", f"{library.library} is disabled by the configuration{doubt}")
         elif library.status != "not installed":
             yield _line("ok" if library.status == "instrumented" else "fail", _summary(library))
             for place in library.places:

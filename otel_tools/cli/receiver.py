@@ -7,6 +7,7 @@ import binascii
 import errno
 import http
 import json
+import socket
 import threading
 import zlib
 from collections.abc import Callable
@@ -98,6 +99,8 @@ def _in_use(host: str, port: int, option: str) -> PortInUseError:
 
 # --- gRPC -----------------------------------------------------------------------------------------------------------
 def _grpc_server(consume: Callable[[Message], None], host: str, port: int) -> tuple[grpc.Server, int]:
+    if not _is_free(host, port):  # asked first, since gRPC's own words about it would go to the terminal
+        raise _in_use(host, port, "--grpc-port")
     # without so_reuseport=0 two receivers would silently share the port, and each see a part
     options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _LARGEST)]
     server = grpc.server(ThreadPoolExecutor(4, "otlp-grpc"), options=options)
@@ -109,6 +112,14 @@ def _grpc_server(consume: Callable[[Message], None], host: str, port: int) -> tu
     if not bound:
         raise _in_use(host, port, "--grpc-port")
     return server, bound
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
+        return False
+    return True
 
 
 def _grpc_handler(signal: _Signal, consume: Callable[[Message], None]) -> grpc.GenericRpcHandler:

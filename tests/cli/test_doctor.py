@@ -137,10 +137,11 @@ def test_each_place_of_a_library_has_a_status(site, monkeypatch):
 def test_what_is_said_on_a_pipe(site, monkeypatch):
     """Plain lines without colours, one a finding, unbroken however long, and nothing taken for markup."""
     install(site, "made-up-two", "1.5")
+    install(site, "made-up-seven", "1.0")
     (site / "made_up_two.py").write_text("raise RuntimeError('[red]no[/] ' + 'GPU ' * 40)\n")
     Path("otel-tools.yaml").write_text(
         "mode: enforce\ncapture: span_only\ntools: {search: {timeout: 1}}\n"
-        "patch: {tools: ['nowhere.tools:search'], disabled: [made-up-three]}\n"
+        "patch: {tools: ['nowhere.tools:search'], disabled: [made-up-three, made-up-seven]}\n"
     )
     absent = Adapter(library="made-up-four", minimum="1", targets=())
     absent_target = Adapter(library="made-up-five", minimum="1", targets=(target("made_up_five", "call"),))
@@ -161,7 +162,8 @@ def test_what_is_said_on_a_pipe(site, monkeypatch):
         "  note content is captured: span_only",
         "",
         "Libraries",
-        "  -    made-up-three is disabled by the configuration",
+        "  -    made-up-seven is disabled by the configuration",
+        "  note made-up-three is disabled by the configuration, but not installed: is that its name?",
         "  FAIL made-up-two 1.5: 1 not seen",
         f"         skipped  made_up_two:call: made_up_two cannot be imported: RuntimeError: [red]no[/] {gpu}",
         "  -    not installed: made-up-five",
