@@ -100,7 +100,7 @@ class Discovery:
         if replacement is not value:
             before = vars(parent).get(name, value)
             setattr(parent, name, replacement)
-            self._undo.append(functools.partial(setattr, parent, name, before))
+            self._undo.append(functools.partial(_put_back, vars(parent), name, replacement, before, parent))
 
     # --- as an LLM request declares them ------------------------------------------------------------------------
     def on_llm_request(self, request: LLMRequest) -> None:
@@ -130,6 +130,9 @@ class Discovery:
             return
         self._seen.add(key)
         _search_values(tuple(variables.values()), names)
+        for module in tuple(variables.values()):
+            if isinstance(module, ModuleType) and _is_of_program(module):
+                _search_values(tuple(vars(module).values()), names)  # registries only: `tools.TOOL_REGISTRY`
         for name in names:
             value = variables.get(name)
             if isinstance(value, FunctionType) and is_plain(value) and not _is_of_library(value.__module__):
@@ -137,12 +140,26 @@ class Discovery:
                 self._undo.append(functools.partial(_put_back, variables, name, replacement, value))
 
 
+def _is_of_program(module: ModuleType) -> bool:
+    """Whether a module that the program imported is its own, not an installed or a built-in one."""
+    file = getattr(module, "__file__", None)
+    installed = file is None or not _INSTALLED.isdisjoint(file.replace("\\", "/").split("/"))
+    return not installed and not _is_of_library(module.__name__)
+
+
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+
+
 def _is_of_library(module: Any) -> bool:
     return str(module or "").partition(".")[0] in _LIBRARIES
 
 
-def _put_back(variables: MutableMapping[str, Any], name: str, ours: Any, before: Any) -> None:
-    if variables.get(name) is ours:  # else the program has put something else there
+def _put_back(variables: Mapping[str, Any], name: str, ours: Any, before: Any, owner: Any = None) -> None:
+    if variables.get(name) is not ours:
+        return  # the program has put something else there
+    if owner is not None:
+        setattr(owner, name, before)
+    elif isinstance(variables, MutableMapping):
         variables[name] = before
 
 
@@ -200,4 +217,4 @@ def _as_tool(value: Any) -> Any:
 
 
 def _as_session(value: Any) -> Any:
-    return session()(value) if is_plain(value) else value
+    return session()(value) if callable(value) and not isinstance(value, type) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,6 +21,17 @@ def when_dropped(owner: Any, function: Callable[..., Any], *args: Any) -> weakre
     finalizer.atexit = False  # that hook may come after the SDK's own: see `finish_at_exit`
     _pending[key] = finalizer
     return finalizer
+
+
+def _forget() -> None:
+    """What is open in a process that forks is the parent's to end."""
+    for finalizer in tuple(_pending.values()):
+        finalizer.detach()
+    _pending.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _finish(key: object, function: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -108,11 +108,6 @@ def instrument_registry(registry: MutableMapping[str, Any]) -> MutableMapping[st
     return registry
 
 
-def is_driven(value: Any) -> bool:
-    """Whether a callable is a tool or a session already."""
-    return hasattr(value, _MARK)
-
-
 def is_plain(value: Any) -> bool:
     """Whether a value is a callable that nobody else instruments."""
     if not callable(value) or isinstance(value, type) or hasattr(value, _MARK):
@@ -227,11 +222,11 @@ def _given_as_is(_call: Invocation, _request: ToolRequest, value: Any, *, error:
 
 
 # --- driving a plain callable ---------------------------------------------------------------------------------------
-def driven(function: Any, target: Target, engine: Callable[[], Engine | None]) -> Any:
-    """*function* run by the engine's driver for its shape; by itself while there is no engine."""
+def driven(function: Any, target: Target, engine: Callable[[], Engine | None], mark: str = _MARK) -> Any:
+    """*function* run by the engine's driver for its shape; by itself while there is no engine. It is marked as such."""
     call = _WRAPPERS[target.shape](function, target, engine)
     wrapped = functools.wraps(function)(call)
-    setattr(wrapped, _MARK, target.path)  # the name that it is known by
+    setattr(wrapped, mark, target.path)  # the name that it is known by
     return wrapped
 
 

@@ -11,11 +11,14 @@ from opentelemetry import context as otel_context
 from otel_tools.calls import AgentCall
 from otel_tools.engine import active
 from otel_tools.errors import internal_error
-from otel_tools.functions import F, driven, is_driven, parameters_of, shape_of, view_awaitable
+from otel_tools.functions import F, driven, parameters_of, shape_of, view_awaitable
 from otel_tools.model import AgentRequest, Invocation, Shape, Target
 from otel_tools.policy import Limits
 from otel_tools.sessions import Session, current_session
 from otel_tools.telemetry import attach, detach
+
+SESSION_MARK: Final = "__otel_tools_session__"
+"""What a function has that is a session already; it may be a tool as well (a sub-agent)."""
 
 _CONVERSATION: Final = ("conversation_id", "session_id", "thread_id")
 
@@ -66,12 +69,12 @@ class session:  # noqa: N801  used like a function: `with session(...)`, `@sessi
             conversation = next((arguments[key] for key in _CONVERSATION if arguments.get(key)), None)
             return self._request(name, conversation, arguments.get("user_id"))
 
-        if is_driven(function):
+        if hasattr(function, SESSION_MARK):
             return function
         target = Target(
             module=function.__module__, path=name, shape=shape_of(function), request=request, view=view_awaitable
         )
-        return cast("F", driven(function, target, active))
+        return cast("F", driven(function, target, active, SESSION_MARK))
 
     def _request(self, name: str | None, conversation: Any = None, user: Any = None) -> AgentRequest:
         return AgentRequest(

@@ -180,6 +180,23 @@ def test_discovery_can_be_switched_off(recorder, server, client, program):
     recorder.uninstrument()
 
 
+def test_registry_in_another_module(otel, server, client, program, tmp_path, monkeypatch):
+    """`import their_tools` and `their_tools.TOOL_REGISTRY` is found as well as a registry of the agent's own module."""
+    (tmp_path / "their_tools.py").write_text("def look(query): return query\nTOOL_REGISTRY = {'search': look}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import their_tools
+
+    program.their_tools, program.TOOL_REGISTRY, program.search = their_tools, {}, None
+    wish(server, ("search", {"query": "a"}))
+    answer(server)
+    with pytest.raises(TypeError):  # the program's own look-up is not what this test is about
+        program.run(client, "hello")
+    assert their_tools.TOOL_REGISTRY["search"]("a") == "a"
+    assert [span["name"] for span in otel.spans] == ["chat gpt-4o-mini", "execute_tool search"]
+    assert their_tools.look("a") == "a"  # a function that only lies in a module that is imported stays as it is
+    assert len(otel.spans) == 2
+
+
 def test_discovery_is_undone(recorder, server, client, program):
     """Uninstrumenting puts module-level functions back, and leaves what is not a declared tool alone."""
     recorder.instrument()

@@ -131,6 +131,29 @@ def test_decorator(otel, shape):
     assert span["attributes"]["user.id"] == "u"
 
 
+@pytest.mark.parametrize("order", ["session over tool", "tool over session"])
+def test_sub_agent_as_a_tool(otel, order):
+    """A function can be both, in either order: a tool whose work is a session."""
+
+    def research(question):
+        return search(question)
+
+    if order == "session over tool":
+        both = otel_tools.session(otel_tools.tool(research))
+        expected = [
+            ("execute_tool search", "execute_tool research"),
+            ("execute_tool research", "invoke_agent research"),
+        ]
+    else:
+        both = otel_tools.tool(otel_tools.session(research))
+        expected = [
+            ("execute_tool search", "invoke_agent research"),
+            ("invoke_agent research", "execute_tool research"),
+        ]
+    assert both("q") == "q"
+    assert [(span["name"], span["parent"]) for span in otel.spans][:2] == expected
+
+
 async def test_async_decorator_and_generators(otel):
     """Async functions and generators can be sessions, too."""
 
