@@ -192,6 +192,12 @@ def test_auto_works_before_and_after_the_library(order):
     program = PROGRAM.format(first=order[0], second=order[1])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "_Patch"
+    assert done.stderr.startswith("otel-tools: no OpenTelemetry SDK was set up, so nothing was exported")
+    with_sdk = (
+        "from opentelemetry import trace\nfrom opentelemetry.sdk.trace import TracerProvider\n"
+        f"{program}\ntrace.set_tracer_provider(TracerProvider())"
+    )
+    done = subprocess.run([sys.executable, "-c", with_sdk], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
 
