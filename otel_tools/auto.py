@@ -14,8 +14,8 @@ from otel_tools.instrumentor import instrument
 def _say_if_nothing_was_exported() -> None:
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         logging.getLogger("otel_tools").warning(
-            "otel-tools: no OpenTelemetry SDK was set up, so nothing was exported; set up its providers in the program, "
-            "or run it with `opentelemetry-instrument`"
+            "otel-tools: no OpenTelemetry SDK was set up, so nothing was exported; "
+            "set up its providers in the program, or run it with `opentelemetry-instrument`"
         )
 
 
