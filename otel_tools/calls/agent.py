@@ -7,14 +7,11 @@ from typing import Any
 from otel_tools.calls.base import Call
 from otel_tools.errors import BudgetExceeded, MaxIterationsExceeded
 from otel_tools.model import AgentRequest, AgentResponse, Response
+from otel_tools.policy.classify import matches
 from otel_tools.policy.outcome import Outcome
 from otel_tools.recordings import AgentRecording, Ending
 from otel_tools.sessions import Session, current_session
 from otel_tools.telemetry import Attributes
-
-
-def _is_a(error: BaseException, names_of_classes: tuple[str, ...]) -> bool:
-    return any(f"{base.__module__}.{base.__qualname__}" in names_of_classes for base in type(error).__mro__)
 
 
 class AgentCall(Call[AgentRequest]):
@@ -54,7 +51,7 @@ class AgentCall(Call[AgentRequest]):
     def _account(self, ending: Ending) -> None:
         session = self.session
         error = ending.error
-        if error is not None and _is_a(error, self.target.iteration_limit):
+        if error is not None and matches(error, self.target.iteration_limit):
             session.outcome = "max_iterations"
         elif session.limit_hit:
             session.outcome = session.limit_hit
