@@ -7,11 +7,12 @@ import json
 import pickle
 import sys
 import threading
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import openai
 import pytest
 
+from otel_tools import discovery, errors, implicit
 from tests.clients import openai_bodies as bodies
 
 PROGRAM = """
@@ -313,3 +314,35 @@ def test_undoing_leaves_what_the_program_put_there(otel, client, searched):
     searched.search = None
     otel.uninstrument()
     assert searched.search is None
+
+
+NOT_IN_CALLS = {"undo", "bind", "_put_back"}
+"""These run when instrumentation is switched on or off."""
+GUARDS = {"run_of", "on_llm_request"}
+"""These catch what the others raise."""
+
+
+def _steps():
+    for module in (implicit, discovery):
+        for owner in (module, *(value for value in vars(module).values() if isinstance(value, type))):
+            if getattr(owner, "__module__", module.__name__) == module.__name__:
+                for name, value in vars(owner).items():
+                    ours = isinstance(value, FunctionType) and value.__module__ == module.__name__
+                    if ours and name not in GUARDS | NOT_IN_CALLS:
+                        yield pytest.param(owner, name, id=f"{module.__name__}.{name}")
+
+
+@pytest.mark.parametrize(("owner", "name"), list(_steps()))
+def test_a_loop_runs_the_same_when_a_step_fails(otel, server, client, program, monkeypatch, owner, name):
+    """With a fault in any single step of finding runs and functions, the program gets its answer, with two requests."""
+    monkeypatch.setattr(errors, "raise_internal_errors", False)
+
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(owner, name, fail)
+    wish(server, ("search", {"query": "a"}), ("rate", {"city": "b"}))
+    answer(server)
+    assert program.run(client, "hello") == "Done."
+    assert len(server.requests) == 2
+    monkeypatch.undo()
