@@ -11,6 +11,12 @@ structure of the file is the table `SCHEMA` below; the variables are:
                                                       as tools
 `OTEL_TOOLS_DISABLED_LIBRARIES`                       libraries that are not patched, separated by commas
 `OTEL_TOOLS_CONTENT_LIMIT`                            characters that are kept of each captured text
+`OTEL_TOOLS_STRICT`                                   `true`: optional tools are treated as critical
+`OTEL_TOOLS_STORE`                                    where operators' overrides are kept: `file` (default), a
+                                                      directory, a `redis://` URL, or `false`
+`OTEL_TOOLS_ADMIN`                                    the admin server: `true`, a port, `host:port`, or `false`, which
+                                                      is the default
+`OTEL_TOOLS_ADMIN_TOKEN`                              the bearer token that writes to it must carry; only from here
 `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`  `NO_CONTENT` (default), `SPAN_ONLY`, `EVENT_ONLY` or
                                                       `SPAN_AND_EVENT`; anything else is a warning and `NO_CONTENT`
 ====================================================  ===============================================================
@@ -20,32 +26,26 @@ An empty variable counts as unset. Durations are `250ms`, `30s`, `2m`, `1h`; a p
 
 from __future__ import annotations
 
-import enum
 import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from otel_tools import schema
 from otel_tools.errors import ConfigError, internal_error
-from otel_tools.policy.options import Circuit, Criticality, Limits, Mode, Policy
+from otel_tools.policy.options import Circuit, Criticality, Limits, Mode, Policy, Unpriced
 from otel_tools.schema import Each, Leaf, Reader, Section, Switch, choice, merge, optional
+from otel_tools.settings import Admin, Capture, Control, Settings
+
+__all__ = ["SCHEMA", "Capture", "Settings", "load", "load_or_default"]
 
 _logger = logging.getLogger("otel_tools")
+_TOKEN = "OTEL_TOOLS_ADMIN_TOKEN"  # noqa: S105  the variable's name
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _FILES = ("otel-tools.yaml", "otel-tools.yml")
-
-
-class Capture(enum.StrEnum):
-    """Where prompts, answers, tool arguments and results are recorded."""
-
-    NO_CONTENT = "no_content"
-    SPAN_ONLY = "span_only"
-    EVENT_ONLY = "event_only"
-    SPAN_AND_EVENT = "span_and_event"
 
 
 # --- what may stand where -------------------------------------------------------------------------------------------
@@ -55,6 +55,11 @@ _CIRCUIT = Section(
     max_reset_after=schema.duration,
     jitter=schema.fraction,
     lease=schema.duration,
+    min_span=schema.seconds,
+    slow_after=optional(schema.duration),
+    failure_rate=optional(schema.fraction),
+    window=schema.count,
+    minimum_calls=schema.count,
 )
 _POLICY = Section(
     timeout=optional(schema.duration),
@@ -62,6 +67,8 @@ _POLICY = Section(
     criticality=choice(Criticality),
     fallback=optional(schema.function),
     max_in_flight=optional(schema.count),
+    item_timeout=optional(schema.duration),
+    key=optional(schema.key),
     is_failure=optional(schema.function),
     mode=optional(choice(Mode)),
     dependency=optional(schema.text),
@@ -80,7 +87,18 @@ _LIMITS = Section(
     max_tool_calls=optional(schema.count),
     max_tokens=optional(schema.count),
     max_cost_usd=optional(schema.positive),
+    max_duration=optional(schema.duration),
+    max_repeats=optional(schema.count),
+    unpriced=choice(Unpriced),
 )
+_CONTROL = Section(
+    store=schema.store,
+    interval=schema.duration,
+    service=optional(schema.text),
+    share_circuits=schema.flag,
+    quorum=schema.count,
+)
+_ADMIN = Section(host=schema.text, port=schema.port, hosts=schema.names)
 SCHEMA = Section(
     mode=choice(Mode),
     defaults=Section(tool=_POLICY, client=_POLICY),
@@ -91,62 +109,39 @@ SCHEMA = Section(
     capture=choice(Capture),
     content_limit=schema.count,
     prices=Each(_PRICE),
+    strict=schema.flag,
+    control=_CONTROL,
+    admin=Switch(_ADMIN),
 )
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
-_VARIABLES: Mapping[str, tuple[tuple[str, ...], Leaf, Callable[[str], Any]]] = {
+
+
+def _flag(text: str) -> Any:
+    return _WORDS.get(text.strip().lower(), text)
+
+
+def _whole(text: str) -> Any:
+    return int(text) if text.isdecimal() else text
+
+
+def _address(text: str) -> Any:
+    """What `admin:` would hold."""
+    if isinstance(switch := _flag(text), bool):
+        return switch
+    host, _, port = text.rpartition(":")
+    return {"port": _whole(port)} | ({"host": host.strip("[]")} if host else {})
+
+
+_VARIABLES: Mapping[str, tuple[tuple[str, ...], Leaf | Switch, Callable[[str], Any]]] = {
     "OTEL_TOOLS_POLICY": (("mode",), choice(Mode), str),
-    "OTEL_TOOLS_DISCOVER": (("patch", "discover"), schema.flag, lambda value: _WORDS.get(value.strip().lower(), value)),
+    "OTEL_TOOLS_DISCOVER": (("patch", "discover"), schema.flag, _flag),
     "OTEL_TOOLS_DISABLED_LIBRARIES": (("patch", "disabled"), schema.names, lambda value: value.split(",")),
-    "OTEL_TOOLS_CONTENT_LIMIT": (
-        ("content_limit",),
-        schema.count,
-        lambda text: int(text) if text.isdecimal() else text,
-    ),
+    "OTEL_TOOLS_CONTENT_LIMIT": (("content_limit",), schema.count, _whole),
+    "OTEL_TOOLS_STRICT": (("strict",), schema.flag, _flag),
+    "OTEL_TOOLS_STORE": (("control", "store"), schema.store, _flag),
+    "OTEL_TOOLS_ADMIN": (("admin",), Switch(_ADMIN), _address),
 }
 """Name -> the key it stands for, what it may be, and how its text is turned into what the file would hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything a user has decided.
-
-    Args:
-        mode: Whether policy acts.
-        tool_defaults: Policy of a tool that is not in *tools*.
-        client_defaults: Policy of an LLM client that is not in *clients*: no circuit and no timeout of ours.
-        tools: Policies by tool name, merged with the defaults.
-        clients: Policies by client library, merged with the defaults.
-        limits: What a session may use.
-        patch_tools: Dotted names (`module:attribute`) of plain functions, or registries of them, that are tools.
-        patch_sessions: Dotted names of functions that are sessions.
-        discover: Whether the functions that an LLM request declares as tools are instrumented.
-        capture: Where content is recorded.
-        content_limit: Characters that are kept of each captured text.
-        disabled_libraries: Libraries that are not patched, lower case with hyphens.
-        prices: USD per million tokens by model, for models without a public price.
-        source: The file that was read, if any.
-    """
-
-    mode: Mode = Mode.OBSERVE
-    tool_defaults: Policy = field(default_factory=Policy)
-    client_defaults: Policy = field(default_factory=lambda: Policy(circuit=None))
-    tools: Mapping[str, Policy] = field(default_factory=dict)
-    clients: Mapping[str, Policy] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-    patch_tools: tuple[str, ...] = ()
-    patch_sessions: tuple[str, ...] = ()
-    discover: bool = True
-    capture: Capture = Capture.NO_CONTENT
-    content_limit: int = 8192
-    disabled_libraries: frozenset[str] = frozenset()
-    prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    source: Path | None = None
-
-    def policy(self, kind: Literal["tool", "client"], name: str) -> tuple[Policy, Mode]:
-        """The policy of a tool or LLM client, and whether it acts."""
-        named, default = (self.tools, self.tool_defaults) if kind == "tool" else (self.clients, self.client_defaults)
-        policy = named.get(name, default)
-        return policy, policy.mode or self.mode
 
 
 # --- sources --------------------------------------------------------------------------------------------------------
@@ -172,7 +167,7 @@ def load(
     values = merge(values, _from_code(overrides, problems))
     if problems:
         raise ConfigError(_message(problems))
-    return _settings(values, source)
+    return _settings(values, source, environ)
 
 
 def load_or_default(
@@ -195,7 +190,7 @@ def load_or_default(
         _log_once(str(error))
     except Exception:
         internal_error("reading the configuration")
-    return _settings(values, None)
+    return _settings(values, None, os.environ if environ is None else environ)
 
 
 @functools.lru_cache(maxsize=16)
@@ -255,7 +250,7 @@ def _from_code(overrides: Mapping[str, Any] | None, problems: list[str]) -> dict
 
 
 # --- building -------------------------------------------------------------------------------------------------------
-def _settings(values: Mapping[str, Any], source: Path | None) -> Settings:
+def _settings(values: Mapping[str, Any], source: Path | None, environ: Mapping[str, str]) -> Settings:
     defaults = values.get("defaults", {})
     tool = defaults.get("tool", {})
     client = merge({"circuit": None}, defaults.get("client", {}))
@@ -264,7 +259,7 @@ def _settings(values: Mapping[str, Any], source: Path | None) -> Settings:
         "patch_tools": patch.get("tools"),
         "patch_sessions": patch.get("sessions"),
         "discover": patch.get("discover"),
-        **{name: values.get(name) for name in ("mode", "capture", "content_limit", "prices")},
+        **{name: values.get(name) for name in ("mode", "capture", "content_limit", "prices", "strict")},
     }
     return Settings(
         tool_defaults=_policy(tool),
@@ -273,9 +268,15 @@ def _settings(values: Mapping[str, Any], source: Path | None) -> Settings:
         clients={name: _policy(merge(client, policy)) for name, policy in values.get("clients", {}).items()},
         limits=Limits(**values.get("sessions", {})),
         disabled_libraries=frozenset(_canonical(name) for name in patch.get("disabled", ()) if name.strip()),
+        control=Control(**values.get("control", {})),
+        admin=_admin(values.get("admin"), environ),
         source=source,
         **{name: value for name, value in given.items() if value is not None},
     )
+
+
+def _admin(values: Mapping[str, Any] | None, environ: Mapping[str, str]) -> Admin | None:
+    return None if values is None else replace(Admin(**values), token=environ.get(_TOKEN) or None)
 
 
 def _canonical(library: str) -> str:

@@ -19,6 +19,7 @@ from otel_tools.calls import AgentCall, Call, FoldedCall, LLMCall, ToolCall, cur
 from otel_tools.config import Settings, load_or_default
 from otel_tools.drivers import Drivers
 from otel_tools.errors import internal_error
+from otel_tools.ledger import Ledger
 from otel_tools.model import (
     AgentRequest,
     Handled,
@@ -55,6 +56,7 @@ class Engine(Drivers):
         self.settings = settings
         self.telemetry = telemetry
         self.prices = Prices(settings.prices)
+        self.ledger = Ledger()
         self._told = _Told()
         self.tools = Pipelines(partial(self._policy, "tool"), listener=self._told.append)
         self.clients = Pipelines(partial(self._policy, "client"), listener=self._told.append)
@@ -63,6 +65,7 @@ class Engine(Drivers):
         for tool in settings.tools:
             telemetry.tool_label(tool)
         telemetry.observe_circuits(lambda: (*self.tools.views(), *self.clients.views()))
+        telemetry.observe_switches(self.tools.views)
 
     # --- policy -------------------------------------------------------------------------------------------------
     def _policy(self, kind: Literal["tool", "client"], name: str) -> tuple[Policy, Mode]:

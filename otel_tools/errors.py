@@ -5,10 +5,12 @@
     OtelToolsError
     ├── ConfigError (ValueError)          a setting is wrong; the message names file, key and what is allowed
     ├── CallTimeout (TimeoutError)        our deadline expired; the call may still have happened
+    ├── StoreError                        the store of operators' overrides cannot be used
     └── CallRefused                       the call was never attempted
         ├── CircuitOpen                   the dependency failed repeatedly; `retry_after` says when to try again
         ├── ToolDisabled                  an operator switched the tool off
         ├── BulkheadFull                  as many calls of this tool are running as are allowed
+        ├── LoopDetected                  the same call gave the same result too often in this session
         └── BudgetExceeded                a limit of the session is used up
             └── MaxIterationsExceeded     ... the number of LLM calls
 """
@@ -27,6 +29,10 @@ class OtelToolsError(Exception):
 
 class ConfigError(OtelToolsError, ValueError):
     """A setting is wrong. The message names where it stands, what is wrong and what is allowed."""
+
+
+class StoreError(OtelToolsError):
+    """The store of operators' overrides cannot be used. The message names it, what is wrong and what to do."""
 
 
 class CallTimeout(OtelToolsError, TimeoutError):  # noqa: N818  names the situation, as anyio's do
@@ -97,6 +103,13 @@ class BulkheadFull(CallRefused):
 
     reason = "bulkhead_full"
     _sentence = "has too many calls in flight"
+
+
+class LoopDetected(CallRefused):
+    """The session made this call, with these arguments and the same result, as often as it may."""
+
+    reason = "loop_detected"
+    _sentence = "was not called again, it keeps giving the same result"
 
 
 class BudgetExceeded(CallRefused):

@@ -92,11 +92,35 @@ def _callable(value: Any) -> Any:
     return value
 
 
+def _store(value: Any) -> str | None:
+    if value is False or value is None:
+        return None
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    if not _of(str, value).strip():
+        raise ValueError
+    return str(value)
+
+
+def _key(value: Any) -> Any:
+    return value if callable(value) else _text(value)
+
+
+def _seconds(value: Any) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else _duration(value)
+
+
 duration = Leaf("a duration greater than 0 such as 250ms, 30s, 2m or 1h (a plain number is seconds)", _duration)
+seconds = Leaf("a duration such as 250ms or 30s, or 0", _seconds)
 positive = Leaf("a number greater than 0", lambda value: float(_within(value, 0, open_end=True)))
 amount = Leaf("a number, 0 or more", lambda value: float(_within(value, 0)))
 fraction = Leaf("a number between 0 and 1", lambda value: float(_within(value, 0, 1)))
 count = Leaf("a whole number greater than 0", lambda value: _within(_of(int, value), 1))
+port = Leaf("a port number, 0 to 65535 (0: any free one)", lambda value: _within(_of(int, value), 0, 65535))
+store = Leaf("file, a directory, a redis:// URL, or false", _store)
+key = Leaf("the name of an argument (or, in code, a function of the arguments)", _key)
 flag = Leaf("true or false", lambda value: _of(bool, value))
 text = Leaf("a text", lambda value: _of(str, value))
 names = Leaf("a list of names", _strings)

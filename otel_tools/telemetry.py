@@ -155,6 +155,16 @@ class Telemetry:
 
         self.observe(names.CIRCUIT, scrape)
 
+    def observe_switches(self, views: Callable[[], Iterable[PipelineView]]) -> None:
+        """Show at each collection which tools an operator has switched off: 1, else 0."""
+
+        def scrape() -> Iterator[tuple[float, Attributes]]:
+            for view in views():
+                if view.name in self._known_tools:  # which are bounded
+                    yield float(view.disabled is not None), {names.TOOL_NAME: view.name}
+
+        self.observe(names.TOOL_DISABLED, scrape)
+
     def transition(self, transition: Transition, context: Context | None = None) -> None:
         """Count a circuit's change of state and log it in the trace of the call that caused it."""
         attributes: Attributes = {
@@ -229,6 +239,12 @@ def trace_headers(context: Context | None = None) -> dict[str, str]:
     headers: dict[str, str] = {}
     propagate.inject(headers, context)
     return headers
+
+
+def trace_id_of(span: Span) -> str | None:
+    """The id of the trace that *span* is in, as backends show it."""
+    context = span.get_span_context()
+    return trace.format_trace_id(context.trace_id) if context.is_valid else None
 
 
 def foreign_span() -> tuple[Span, str, Mapping[str, Any]] | None:

@@ -18,6 +18,12 @@ def _our_faults_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(errors, "raise_internal_errors", True)
 
 
+@pytest.fixture(autouse=True)
+def _no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests keep off the user's own overrides; those about the store say where it is."""
+    monkeypatch.setenv("OTEL_TOOLS_STORE", "false")
+
+
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     """Providers of the real SDK whose spans, metrics and log records the test reads."""

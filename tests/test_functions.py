@@ -279,6 +279,7 @@ async def test_circuit(otel, shape):
         "half_open": 0,
         "forced_open": 0,
         "disabled": 0,
+        "metrics_only": 0,
     }
     [transition] = [record for record in otel.logs if record["event"] == "otel_tools.circuit_breaker.transition"]
     assert transition["attributes"]["otel_tools.circuit_breaker.to"] == "open"

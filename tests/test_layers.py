@@ -19,11 +19,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 VALUES = {"errors", "semconv", "version"}
 POLICY = {"policy", "errors"}
 MODEL = {"model", *POLICY}
-SETTINGS = {"config", "schema", "yaml_file", *POLICY}
+SETTINGS = {"config", "settings", "schema", "yaml_file", *POLICY}
 WRITING = {"telemetry", "coexistence", "capture", "sessions", "recordings", *MODEL, *VALUES}
 ENGINE = {
     "engine",
     "drivers",
+    "ledger",
     "stepping",
     "implicit",
     "drops",
@@ -42,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "policy": POLICY,
     "model": {"policy"},
     "schema": {"policy", "errors"},
+    "settings": {"policy"},
     "yaml_file": {"errors"},
     "config": SETTINGS,
     "adapters.wire": {"model", "adapters.wire", "policy.outcome"},
@@ -52,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "sessions": {"model", "policy"},
     "capture": {"model", "semconv"},
     "recordings": WRITING,
+    "ledger": {"policy", "sessions"},
     "rates": {"model"},
     "pricing": {"model", "rates", "errors", "policy.forks"},
     "workers": {"model", "telemetry", "errors", "policy.forks"},

@@ -11,7 +11,7 @@ from otel_tools.policy.classify import matches
 from otel_tools.policy.outcome import Outcome
 from otel_tools.recordings import AgentRecording, Ending
 from otel_tools.sessions import Session, current_session
-from otel_tools.telemetry import Attributes
+from otel_tools.telemetry import Attributes, trace_id_of
 
 
 class AgentCall(Call[AgentRequest]):
@@ -31,6 +31,12 @@ class AgentCall(Call[AgentRequest]):
             parent=parent,
         )
         super().open()
+        if parent is None:
+            self.engine.ledger.session_began(self.session, trace_id_of(self.recording.span))
+
+    def _note_down(self, ending: Ending) -> None:  # noqa: ARG002  the session knows how it ended
+        if self.session.parent is None:
+            self.engine.ledger.session_ended(self.session)
 
     def _record(self, extra: Attributes) -> AgentRecording:
         return AgentRecording(self.engine.telemetry, self.request, self.session, extra)

@@ -31,7 +31,7 @@ from otel_tools.policy.pipeline import Attempt, Pipeline
 from otel_tools.policy.refusal import Refusal
 from otel_tools.recordings import Ending, Recording
 from otel_tools.sessions import Session, current_session
-from otel_tools.telemetry import Attributes, trace_headers
+from otel_tools.telemetry import Attributes, trace_headers, trace_id_of
 
 if TYPE_CHECKING:
     from otel_tools.engine import Engine
@@ -239,6 +239,14 @@ class Call(Generic[R]):
             self._account(ending)
         finally:
             self.recording.close(ending)
+        self._note_down(ending)
+
+    def _note_down(self, ending: Ending) -> None:
+        """Enter the call in the ledger that people on call look at."""
+
+    def _enter(self, kind: Literal["tool", "client"], name: str, ending: Ending) -> None:
+        trace_id = trace_id_of(self.recording.span) if ending.error_type else None
+        self.engine.ledger.call(kind, name, ending.outcome, ending.error_type, trace_id)
 
     def _settle(self, ending: Ending) -> None:
         if self.pipeline is not None and self.attempt is not None:

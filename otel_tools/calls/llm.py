@@ -98,6 +98,9 @@ class LLMCall(Call[LLMRequest]):
         if self.session is not None and ending.outcome not in REFUSED:
             self.session.count_llm(self._reservation, usage, ending.cost)
 
+    def _note_down(self, ending: Ending) -> None:
+        self._enter("client", self.request.client, ending)
+
     def _price(self, ending: Ending, usage: Usage) -> None:
         """At the price of the model that answered, or that was asked for if the tables do not know the former."""
         response: Any = ending.response

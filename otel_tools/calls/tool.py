@@ -101,6 +101,9 @@ class ToolCall(Call[ToolRequest]):
         if self.session is not None:
             self.session.count_tool(self._reservation, failed=ending.outcome in FAILED or ending.outcome in REFUSED)
 
+    def _note_down(self, ending: Ending) -> None:
+        self._enter("tool", self.request.name, ending)
+
     # what the caller gets instead
     def _replacement(self, ending: Ending) -> Any:
         if ending.outcome not in FAILED and ending.outcome not in REFUSED:

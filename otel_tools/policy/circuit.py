@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Reason: TypeAlias = Literal[
-    "threshold", "probe_success", "probe_failure", "probe_lost", "retry_after", "manual", "expired"
+    "threshold", "failure_rate", "probe_success", "probe_failure", "probe_lost", "retry_after", "manual", "expired"
 ]
 
 
 class CircuitState(enum.StrEnum):
-    """The states of a circuit. An operator sets the last two, and nothing automatic leaves them.
+    """The states of a circuit (terms of resilience4j). An operator sets the last three; nothing automatic leaves them.
 
-    `DISABLED` is the breaker switched off (every call admitted, none counted), not the tool.
+    `DISABLED` is the breaker switched off (every call admitted, none counted), not the tool. `METRICS_ONLY` is the
+    breaker in shadow: it goes on counting and telling what it would do, and refuses nothing.
     """
 
     CLOSED = "closed"
@@ -22,6 +23,27 @@ class CircuitState(enum.StrEnum):
     HALF_OPEN = "half_open"
     FORCED_OPEN = "forced_open"
     DISABLED = "disabled"
+    METRICS_ONLY = "metrics_only"
+
+
+class Action(enum.StrEnum):
+    """What an operator can set on a tool or client; each holds until it is lifted or expires.
+
+    `DISABLE` is the kill switch of the tool. The others set its circuit: `FORCE_OPEN`, `BYPASS` (`disabled`) and
+    `METRICS_ONLY`; of several, the first in this order is in force.
+    """
+
+    DISABLE = "disable"
+    FORCE_OPEN = "force_open"
+    BYPASS = "bypass"
+    METRICS_ONLY = "metrics_only"
+
+
+Layer: TypeAlias = Literal["process", "store"]
+"""Where an override comes from: code of this process, or the store that all processes of a service share.
+
+The two do not touch each other: a tool is disabled while either says so.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +52,11 @@ class Transition:
 
     Args:
         reason: `threshold`, `probe_success`, `probe_failure`, `probe_lost` (its lease ran out, the next call probes),
-            `retry_after` (the dependency said when), `manual`, or `expired` (the open time or an override ended).
+            `retry_after` (the dependency said when), `failure_rate`, `manual`, or `expired` (the open time or an
+            override ended).
         retry_after: Seconds until a call may be admitted, `None` when that is unknown or at once.
         sequence: Counts the transitions of one circuit: two threads may report theirs in either order.
+        shadow: The circuit refuses nothing (observe mode, `metrics_only`): this is what it would have done.
     """
 
     name: str
@@ -41,6 +65,7 @@ class Transition:
     reason: Reason
     retry_after: float | None
     sequence: int
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +75,7 @@ class Override:
     reason: str
     actor: str
     expires_after: float | None = None
+    layer: Layer = "process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +88,9 @@ class CircuitView:
         reopens: Failed probes since the circuit was last closed.
         since: When this state began, in seconds of the wall clock, for display.
         probe_in_flight: A half-open circuit waits for its probe.
-        override: The operator's hand, in `forced_open` and `disabled`.
+        override: The operator's hand, in `forced_open`, `disabled` and `metrics_only`.
+        key: Which of the circuits of a tool with `Policy.key` this is, `None` for the one of calls without a key.
+        automatic: What the breaker itself says, where an operator's state hides it (`metrics_only`).
     """
 
     name: str
@@ -73,3 +101,5 @@ class CircuitView:
     since: float
     probe_in_flight: bool
     override: Override | None
+    key: str | None = None
+    automatic: CircuitState | None = None

@@ -29,6 +29,7 @@ _LATER: Final = (
 )
 _NEVER: Final = ("Do not call it again. Tell the user that {tool} is switched off.",) * 2
 _LIMIT: Final = ("Make no further calls. Tell the user that the limit was reached and what was left undone.",) * 2
+_CHANGE: Final = ("Do not repeat it. Use the result you have, or tell the user what is missing.",) * 2
 _UNKNOWN: Final = ("Do not repeat it. Tell the user that its result is unknown and that it may have taken effect.",) * 2
 
 _WORDS: Final = {
@@ -43,6 +44,13 @@ _WORDS: Final = {
         False,
         "{tool} was not called: the limit of this session is used up.",
         *_LIMIT,
+    ),
+    "loop_detected": _Words(
+        "loop_detected",
+        "not_attempted",
+        False,
+        "{tool} was not called: it has given the same result for these arguments again and again.",
+        *_CHANGE,
     ),
     "timeout": _Words("tool_timeout", "unknown", False, "{tool} did not finish{within}.", *_UNKNOWN),
 }

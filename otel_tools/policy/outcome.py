@@ -16,11 +16,20 @@ class Outcome(enum.StrEnum):
     DISABLED = "disabled"
     BULKHEAD_FULL = "bulkhead_full"
     BUDGET_EXCEEDED = "budget_exceeded"
+    LOOP_DETECTED = "loop_detected"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
 
 
-REFUSED = frozenset({Outcome.CIRCUIT_OPEN, Outcome.DISABLED, Outcome.BULKHEAD_FULL, Outcome.BUDGET_EXCEEDED})
+REFUSED = frozenset(
+    {
+        Outcome.CIRCUIT_OPEN,
+        Outcome.DISABLED,
+        Outcome.BULKHEAD_FULL,
+        Outcome.BUDGET_EXCEEDED,
+        Outcome.LOOP_DETECTED,
+    }
+)
 """The call was not attempted."""
 
 FAILED = frozenset({Outcome.ERROR, Outcome.TOOL_ERROR, Outcome.TIMEOUT})

@@ -70,6 +70,7 @@ class PipelineView:
         max_in_flight: How many may run at once.
         disabled: The operator's hand on the kill switch.
         circuit: `None` when the policy has no circuit breaker and no operator forced one.
+        keyed: The circuits of single keys (`Policy.key`) that are not closed.
     """
 
     name: str
@@ -79,6 +80,7 @@ class PipelineView:
     max_in_flight: int | None
     disabled: Override | None
     circuit: CircuitView | None
+    keyed: tuple[CircuitView, ...] = ()
 
 
 class Pipeline:

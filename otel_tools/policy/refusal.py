@@ -9,6 +9,7 @@ from otel_tools.errors import (
     BulkheadFull,
     CallRefused,
     CircuitOpen,
+    LoopDetected,
     MaxIterationsExceeded,
     ToolDisabled,
 )
@@ -19,6 +20,7 @@ _ERRORS: Final[dict[Outcome, type[CallRefused]]] = {
     Outcome.DISABLED: ToolDisabled,
     Outcome.BULKHEAD_FULL: BulkheadFull,
     Outcome.BUDGET_EXCEEDED: BudgetExceeded,
+    Outcome.LOOP_DETECTED: LoopDetected,
 }
 
 

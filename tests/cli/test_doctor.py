@@ -202,7 +202,7 @@ def test_a_wrong_configuration_fails():
     code, output = doctor("--json")
 
     report = json.loads(output)
-    allowed = "mode, defaults, tools, clients, sessions, patch, capture, content_limit, prices"
+    allowed = "mode, defaults, tools, clients, sessions, patch, capture, content_limit, prices, strict, control, admin"
     assert code == 1
     assert (
         report["problems"]

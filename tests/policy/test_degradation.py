@@ -64,7 +64,7 @@ def test_every_reason(reason: str, critical: bool) -> None:
     error = structured_error("search", reason, critical=critical)["error"]
     assert (error["reason"], error["critical"], error["retry_after_s"]) == (reason, critical, None)
     assert error["attempted"] == (reason in FAILED)
-    assert error["retryable"] == (reason not in {"timeout", "disabled", "budget_exceeded"})
+    assert error["retryable"] == (reason not in {"timeout", "disabled", "budget_exceeded", "loop_detected"})
     expected = {"timeout": "unknown"} | dict.fromkeys(REFUSED, "not_attempted")
     assert error["outcome"] == expected.get(reason, "failed")
     assert "the user" in error["message"]
