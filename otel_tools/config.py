@@ -1,7 +1,7 @@
 """Settings: read from code, the environment and `otel-tools.yaml`, checked as a whole, frozen.
 
 Precedence: code > environment > file > defaults. This is the only module that reads the environment and the file. The
-structure of the file is the table `SCHEMA` below; the variables are:
+structure of the file is the table `keys.SCHEMA`; the variables are:
 
 ====================================================  ===============================================================
 `OTEL_TOOLS_CONFIG`                                   path of the file, else `otel-tools.yaml` or `otel-tools.yml` in
@@ -32,116 +32,21 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from otel_tools import schema
 from otel_tools.errors import ConfigError, internal_error
-from otel_tools.policy.options import Circuit, Criticality, Limits, Mode, Policy, Unpriced
-from otel_tools.schema import Each, Leaf, Reader, Section, Switch, choice, merge, optional
+from otel_tools.keys import SCHEMA, VARIABLES
+from otel_tools.policy.options import Circuit, Limits, Policy
+from otel_tools.schema import Reader, merge
 from otel_tools.settings import Admin, Capture, Control, Settings
 
 __all__ = ["SCHEMA", "Capture", "Settings", "load", "load_or_default"]
 
+_T = TypeVar("_T")
 _logger = logging.getLogger("otel_tools")
 _TOKEN = "OTEL_TOOLS_ADMIN_TOKEN"  # noqa: S105  the variable's name
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _FILES = ("otel-tools.yaml", "otel-tools.yml")
-
-
-# --- what may stand where -------------------------------------------------------------------------------------------
-_CIRCUIT = Section(
-    failures=schema.count,
-    reset_after=schema.duration,
-    max_reset_after=schema.duration,
-    jitter=schema.fraction,
-    lease=schema.duration,
-    min_span=schema.seconds,
-    slow_after=optional(schema.duration),
-    failure_rate=optional(schema.fraction),
-    window=schema.count,
-    minimum_calls=schema.count,
-)
-_POLICY = Section(
-    timeout=optional(schema.duration),
-    circuit=Switch(_CIRCUIT),
-    criticality=choice(Criticality),
-    fallback=optional(schema.function),
-    max_in_flight=optional(schema.count),
-    item_timeout=optional(schema.duration),
-    key=optional(schema.key),
-    is_failure=optional(schema.function),
-    mode=optional(choice(Mode)),
-    dependency=optional(schema.text),
-    owner=optional(schema.text),
-)
-_PRICE = Section(
-    required=("input_per_million", "output_per_million"),
-    input_per_million=schema.amount,
-    output_per_million=schema.amount,
-    cache_read_per_million=schema.amount,
-    cache_write_per_million=schema.amount,
-    cache_write_1h_per_million=schema.amount,
-)
-_LIMITS = Section(
-    max_iterations=optional(schema.count),
-    max_tool_calls=optional(schema.count),
-    max_tokens=optional(schema.count),
-    max_cost_usd=optional(schema.positive),
-    max_duration=optional(schema.duration),
-    max_repeats=optional(schema.count),
-    unpriced=choice(Unpriced),
-)
-_CONTROL = Section(
-    store=schema.store,
-    interval=schema.duration,
-    service=optional(schema.text),
-    share_circuits=schema.flag,
-    quorum=schema.count,
-)
-_ADMIN = Section(host=schema.text, port=schema.port, hosts=schema.names)
-SCHEMA = Section(
-    mode=choice(Mode),
-    defaults=Section(tool=_POLICY, client=_POLICY),
-    tools=Each(_POLICY),
-    clients=Each(_POLICY),
-    sessions=_LIMITS,
-    patch=Section(tools=schema.objects, sessions=schema.objects, disabled=schema.names, discover=schema.flag),
-    capture=choice(Capture),
-    content_limit=schema.count,
-    prices=Each(_PRICE),
-    strict=schema.flag,
-    control=_CONTROL,
-    admin=Switch(_ADMIN),
-)
-_WORDS = {"true": True, "1": True, "false": False, "0": False}
-
-
-def _flag(text: str) -> Any:
-    return _WORDS.get(text.strip().lower(), text)
-
-
-def _whole(text: str) -> Any:
-    return int(text) if text.isdecimal() else text
-
-
-def _address(text: str) -> Any:
-    """What `admin:` would hold."""
-    if isinstance(switch := _flag(text), bool):
-        return switch
-    host, _, port = text.rpartition(":")
-    return {"port": _whole(port)} | ({"host": host.strip("[]")} if host else {})
-
-
-_VARIABLES: Mapping[str, tuple[tuple[str, ...], Leaf | Switch, Callable[[str], Any]]] = {
-    "OTEL_TOOLS_POLICY": (("mode",), choice(Mode), str),
-    "OTEL_TOOLS_DISCOVER": (("patch", "discover"), schema.flag, _flag),
-    "OTEL_TOOLS_DISABLED_LIBRARIES": (("patch", "disabled"), schema.names, lambda value: value.split(",")),
-    "OTEL_TOOLS_CONTENT_LIMIT": (("content_limit",), schema.count, _whole),
-    "OTEL_TOOLS_STRICT": (("strict",), schema.flag, _flag),
-    "OTEL_TOOLS_STORE": (("control", "store"), schema.store, _flag),
-    "OTEL_TOOLS_ADMIN": (("admin",), Switch(_ADMIN), _address),
-}
-"""Name -> the key it stands for, what it may be, and how its text is turned into what the file would hold."""
 
 
 # --- sources --------------------------------------------------------------------------------------------------------
@@ -211,7 +116,7 @@ def _find(environ: Mapping[str, str], directory: Path) -> Path | None:
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for variable, (path, leaf, decode) in _VARIABLES.items():
+    for variable, (path, leaf, decode) in VARIABLES.items():
         if environ.get(variable):
             reader = Reader(f"environment variable {variable}")
             value = reader.read(leaf, decode(environ[variable]))
@@ -262,17 +167,30 @@ def _settings(values: Mapping[str, Any], source: Path | None, environ: Mapping[s
         **{name: values.get(name) for name in ("mode", "capture", "content_limit", "prices", "strict")},
     }
     return Settings(
-        tool_defaults=_policy(tool),
-        client_defaults=_policy(client),
-        tools={name: _policy(merge(tool, policy)) for name, policy in values.get("tools", {}).items()},
-        clients={name: _policy(merge(client, policy)) for name, policy in values.get("clients", {}).items()},
-        limits=Limits(**values.get("sessions", {})),
+        tool_defaults=_named("defaults.tool", _policy, tool),
+        client_defaults=_named("defaults.client", _policy, client),
+        tools=_policies("tools", values, tool),
+        clients=_policies("clients", values, client),
+        limits=_named("sessions", lambda given: Limits(**given), values.get("sessions", {})),
         disabled_libraries=frozenset(_canonical(name) for name in patch.get("disabled", ()) if name.strip()),
         control=Control(**values.get("control", {})),
         admin=_admin(values.get("admin"), environ),
         source=source,
         **{name: value for name, value in given.items() if value is not None},
     )
+
+
+def _policies(kind: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Policy]:
+    given: Mapping[str, Any] = values.get(kind, {})
+    return {name: _named(f"{kind}.{name}", _policy, merge(defaults, policy)) for name, policy in given.items()}
+
+
+def _named(key: str, build: Callable[[Mapping[str, Any]], _T], values: Mapping[str, Any]) -> _T:
+    """What *build* makes of *values*; settings that do not go together are told with the key they stand under."""
+    try:
+        return build(values)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def _admin(values: Mapping[str, Any] | None, environ: Mapping[str, str]) -> Admin | None:

@@ -58,8 +58,8 @@ class Engine(Drivers):
         self.prices = Prices(settings.prices)
         self.ledger = Ledger()
         self._told = _Told()
-        self.tools = Pipelines(partial(self._policy, "tool"), listener=self._told.append)
-        self.clients = Pipelines(partial(self._policy, "client"), listener=self._told.append)
+        self.tools = Pipelines(partial(self.policy, "tool"), listener=self._told.append)
+        self.clients = Pipelines(partial(self.policy, "client"), listener=self._told.append)
         self._given: dict[str, Mapping[str, Any]] = {}
         self.on_llm_request: Callable[[LLMRequest], None] | None = None
         for tool in settings.tools:
@@ -68,7 +68,8 @@ class Engine(Drivers):
         telemetry.observe_switches(self.tools.views)
 
     # --- policy -------------------------------------------------------------------------------------------------
-    def _policy(self, kind: Literal["tool", "client"], name: str) -> tuple[Policy, Mode]:
+    def policy(self, kind: Literal["tool", "client"], name: str) -> tuple[Policy, Mode]:
+        """What applies to a tool or client, and whether it acts: what code gave, else the configuration."""
         policy, mode = self.settings.policy(kind, name)
         given = self._given.get(name) if kind == "tool" else None
         return (replace(policy, **given), Mode.ENFORCE) if given else (policy, mode)

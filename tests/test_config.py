@@ -12,7 +12,8 @@ import pytest
 from otel_tools import config
 from otel_tools.config import Capture, Settings, load, load_or_default
 from otel_tools.errors import ConfigError
-from otel_tools.policy.options import Circuit, Criticality, Limits, Mode, Policy
+from otel_tools.policy.options import Circuit, Criticality, Limits, Mode, Policy, Unpriced
+from otel_tools.settings import Admin, Control
 
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EXAMPLE = """
@@ -89,17 +90,100 @@ def test_all_variables(tmp_path):
         "OTEL_TOOLS_DISCOVER": "false",
         "OTEL_TOOLS_DISABLED_LIBRARIES": "OpenAI, google_genai,",
         "OTEL_TOOLS_CONTENT_LIMIT": "100",
+        "OTEL_TOOLS_STRICT": "true",
+        "OTEL_TOOLS_STORE": "redis://redis.internal:6379/2",
+        "OTEL_TOOLS_ADMIN": "0.0.0.0:9000",
+        "OTEL_TOOLS_ADMIN_TOKEN": "let-me-in",
         CAPTURE: "span_and_event",
     }
 
-    assert load(environ, tmp_path) == Settings(
+    settings = load(environ, tmp_path)
+
+    assert settings == Settings(
         mode=Mode.ENFORCE,
         discover=False,
         disabled_libraries=frozenset({"openai", "google-genai"}),
         content_limit=100,
         capture=Capture.SPAN_AND_EVENT,
+        strict=True,
+        control=Control(store="redis://redis.internal:6379/2"),
+        admin=Admin(host="0.0.0.0", port=9000, token="let-me-in"),
     )
+    assert "let-me-in" not in repr(settings)
     assert all(name in (config.__doc__ or "") for name in environ)
+
+
+def test_the_whole_of_policy_and_control(tmp_path):
+    """Every further key of policies, sessions, control and admin, as a file says it."""
+    write(
+        tmp_path,
+        """strict: true
+defaults: {tool: {circuit: {slow_after: 2s, failure_rate: 0.5, window: 30, minimum_calls: 5, min_span: 0}}}
+tools: {search: {item_timeout: 3s, key: tenant}}
+sessions: {max_duration: 2m, max_repeats: 3, max_tokens: 1000, unpriced: count_tokens}
+control: {store: false, interval: 250ms, service: shop, share_circuits: true, quorum: 3}
+admin: {host: 0.0.0.0, port: 0, hosts: [admin.internal]}
+""",
+    )
+    circuit = Circuit(slow_after=2.0, failure_rate=0.5, window=30, minimum_calls=5)
+
+    settings = load({}, tmp_path)
+
+    assert settings.strict
+    assert settings.tools == {"search": Policy(circuit=circuit, item_timeout=3.0, key="tenant")}
+    assert settings.limits == Limits(max_duration=120.0, max_repeats=3, max_tokens=1000, unpriced=Unpriced.COUNT_TOKENS)
+    assert settings.control == Control(store=None, interval=0.25, service="shop", share_circuits=True, quorum=3)
+    assert settings.admin == Admin(host="0.0.0.0", port=0, hosts=("admin.internal",))
+
+
+@pytest.mark.parametrize(
+    ("text", "admin"),
+    [
+        ("true", Admin()),
+        ("9000", Admin(port=9000)),
+        ("[::1]:9000", Admin(host="::1", port=9000)),
+        ("false", None),
+    ],
+)
+def test_the_address_of_the_admin_server(text, admin):
+    """`OTEL_TOOLS_ADMIN` switches the server on, names its port or its address; a token alone starts nothing."""
+    assert load({"OTEL_TOOLS_ADMIN": text}, Path("nowhere")).admin == admin
+    assert load({"OTEL_TOOLS_ADMIN_TOKEN": "x"}, Path("nowhere")).admin is None
+
+
+@pytest.mark.parametrize(("text", "port"), [("::1", "::1"), ("on", "on"), ("host:", ""), ("1.2.3.4:99999", 99999)])
+def test_a_wrong_address_of_the_admin_server(text, port):
+    """What is no address is told with the variable and what a port may be."""
+    assert failure({"OTEL_TOOLS_ADMIN": text}) == (
+        "environment variable OTEL_TOOLS_ADMIN: port: "
+        f"must be a port number, 0 to 65535 (0: any free one), not {port!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"tools": {"a": {"circuit": {"minimum_calls": 30}}}},
+            "tools.a: circuit minimum_calls (30) is more than its window (20)",
+        ),
+        (
+            {"sessions": {"unpriced": "count_tokens"}},
+            "sessions: unpriced: count_tokens needs max_tokens, the limit to count against",
+        ),
+        (
+            {"sessions": {"max_repeats": 1}},
+            "sessions: max_repeats must be 2 or more: every call is the first of its kind once",
+        ),
+        (
+            {"defaults": {"tool": {"circuit": {"failure_rate": 0}}}},
+            "defaults.tool: circuit failure_rate must be greater than 0 and at most 1, not 0.0",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together(overrides, message):
+    """What is wrong only together with something else is told with the key it stands under."""
+    assert failure(overrides=overrides) == message
 
 
 @pytest.mark.parametrize(
@@ -187,7 +271,8 @@ sessions: {max_iterations: 2.5}
         f"  {path}, line 2: defaults.tool.timeout: must be {a_duration}, not '-30s'",
         (
             f"  {path}, line 2: defaults.tool.circuit.failure: unknown key (did you mean failures?); allowed: "
-            "failures, reset_after, max_reset_after, jitter, lease"
+            "failures, reset_after, max_reset_after, jitter, lease, min_span, slow_after, failure_rate, window, "
+            "minimum_calls"
         ),
         f"  {path}, line 2: defaults.tool.circuit.jitter: must be a number between 0 and 1, not 2",
         f"  {path}, line 3: tools: the key 3 is not a text; put it in quotes",

@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 VALUES = {"errors", "semconv", "version"}
 POLICY = {"policy", "errors"}
 MODEL = {"model", *POLICY}
-SETTINGS = {"config", "settings", "schema", "yaml_file", *POLICY}
+SETTINGS = {"config", "keys", "settings", "schema", "yaml_file", *POLICY}
 WRITING = {"telemetry", "coexistence", "capture", "sessions", "recordings", *MODEL, *VALUES}
 ENGINE = {
     "engine",
@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"policy"},
     "schema": {"policy", "errors"},
     "settings": {"policy"},
+    "keys": {"schema", "settings", "policy"},
     "yaml_file": {"errors"},
     "config": SETTINGS,
     "adapters.wire": {"model", "adapters.wire", "policy.outcome"},

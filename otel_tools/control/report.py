@@ -172,7 +172,7 @@ def report_of(engine: Engine, process: Process) -> Report:
     )
     circuits = [_circuit(kind, view, one, now) for kind, views in kinds for view in views for one in _circuits(view)]
     tools = [
-        _tool(kind, view, engine.settings.policy(kind, view.name)[0], engine.ledger.account(kind, view.name), now)
+        _tool(kind, view, engine.policy(kind, view.name)[0], engine.ledger.account(kind, view.name), now)
         for kind, views in kinds
         for view in views
     ]
