@@ -12,7 +12,8 @@
         ├── BulkheadFull                  as many calls of this tool are running as are allowed
         ├── LoopDetected                  the same call gave the same result too often in this session
         └── BudgetExceeded                a limit of the session is used up
-            └── MaxIterationsExceeded     ... the number of LLM calls
+            ├── MaxIterationsExceeded     ... the number of LLM calls
+            └── PriceUnknown              its cost cannot be counted against the session's limit
 """
 
 from __future__ import annotations
@@ -41,17 +42,21 @@ class CallTimeout(OtelToolsError, TimeoutError):  # noqa: N818  names the situat
     Args:
         name: The tool or client that was called.
         timeout: The deadline, in seconds.
+        item: It was the deadline of the next item of a generator or stream.
     """
 
     reason = "timeout"
 
-    def __init__(self, name: str, timeout: float) -> None:
-        super().__init__(name, timeout)
+    def __init__(self, name: str, timeout: float, item: bool = False) -> None:
+        super().__init__(name, timeout, item)
         self.name = name
         self.timeout = timeout
+        self.item = item
         self.retry_after: float | None = None
 
     def __str__(self) -> str:
+        if self.item:
+            return f"{self.name} did not give its next item within {self.timeout:g} s"
         return f"{self.name} did not finish within {self.timeout:g} s; it may still have taken effect"
 
 
@@ -113,7 +118,7 @@ class LoopDetected(CallRefused):
 
 
 class BudgetExceeded(CallRefused):
-    """A limit of the session (cost, tokens, tool calls) is used up."""
+    """A limit of the session (cost, tokens, tool calls, time) is used up."""
 
     reason = "budget_exceeded"
     _sentence = "was not called, the session's limit is used up"
@@ -121,6 +126,12 @@ class BudgetExceeded(CallRefused):
 
 class MaxIterationsExceeded(BudgetExceeded):
     """The session made as many LLM calls as it may."""
+
+
+class PriceUnknown(BudgetExceeded):
+    """The session's cost is limited, nobody knows what the model costs, and such calls are not allowed."""
+
+    _sentence = "was not called, its price is not known"
 
 
 _reported: set[str] = set()

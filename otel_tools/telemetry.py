@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -16,7 +17,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from otel_tools import semconv as names
-from otel_tools.policy.circuit import Transition
+from otel_tools.policy.circuit import CircuitState, Transition
+from otel_tools.policy.options import Mode
 from otel_tools.policy.pipeline import PipelineView
 from otel_tools.version import __version__
 
@@ -26,6 +28,9 @@ Scrape = Callable[[], Iterable[tuple[float, Attributes]]]
 _NAMES_ON_METRICS = 256
 _ZEROED_OUTCOMES = ("ok", "error", "tool_error", "timeout", "circuit_open")
 """Series that begin at 0: `increase()` does not see the first sample of one that begins at 1."""
+
+_SHADOW: Attributes = {names.CIRCUIT_SHADOW: True}
+_AUTOMATIC = ("closed", "open", "half_open")  # which refuse nothing in observe mode
 
 _ERROR = trace.Status(StatusCode.ERROR)
 
@@ -40,6 +45,9 @@ class Telemetry:
         content_on_span: Record messages, tool arguments and results as attributes.
         content_on_event: Record them as log records.
         content_limit: Characters that are kept of one captured text.
+
+    Attributes:
+        service: The service that the tracer provider's resource names, `None` if it names none.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class Telemetry:
         self.content_on_event = content_on_event
         self.captures = content_on_span or content_on_event
         self.content_limit = content_limit
+        self.service = _service(tracer_provider or trace.get_tracer_provider())
         self._tracer = trace.get_tracer(names.SCOPE, __version__, tracer_provider, names.SCHEMA_URL)
         self._logger: Logger = get_logger(names.SCOPE, __version__, logger_provider, names.SCHEMA_URL)
         self._meter = metrics.get_meter(names.SCOPE, __version__, meter_provider, names.SCHEMA_URL)
@@ -64,6 +73,7 @@ class Telemetry:
         self._known_tools: set[str] = set()
         self._known_lock = threading.Lock()
         self._known_agents: set[str | None] = set()
+        self._clients: frozenset[str] = frozenset()
 
     def _instrument(self, metric: names.Metric) -> Any:
         common = {"unit": metric.unit, "description": metric.description}
@@ -143,17 +153,31 @@ class Telemetry:
                 self.add(names.SESSIONS, 0, {**_agent(name), names.SESSION_OUTCOME: outcome})
         return _agent(name)
 
-    def observe_circuits(self, views: Callable[[], Iterable[PipelineView]]) -> None:
-        """Show the state of every circuit at each collection: 1 for the state it is in, 0 for the others."""
+    def observe_circuits(self, views: Callable[[], Iterable[PipelineView]], clients: Collection[str] = ()) -> None:
+        """Show at each collection how many circuits are in each state: 1 for the state it is in where there is one.
+
+        A tool with keys has several, and so have the tools beyond those that metrics name, taken together. Those that
+        refuse nothing in observe mode are told apart by `semconv.CIRCUIT_SHADOW`.
+
+        Args:
+            views: Those of tools and clients.
+            clients: Names of clients, which are configured: not invented by a model.
+        """
+        self._clients = frozenset(clients)
 
         def scrape() -> Iterator[tuple[float, Attributes]]:
+            counts: Counter[tuple[str, str, bool]] = Counter()
             for view in views():
-                if view.circuit is not None:
-                    for state in names.CIRCUIT_STATES:
-                        attributes: Attributes = {names.CIRCUIT_NAME: view.name, names.CIRCUIT_STATE: state}
-                        yield float(view.circuit.state == state), attributes
+                label, observed = self._circuit_label(view.name), view.mode is Mode.OBSERVE
+                for state in names.CIRCUIT_STATES if view.states else ():
+                    counts[label, state, observed and state in _AUTOMATIC] += view.states.get(CircuitState(state), 0)
+            for (label, state, shadow), number in counts.items():
+                yield number, {names.CIRCUIT_NAME: label, names.CIRCUIT_STATE: state, **(_SHADOW if shadow else {})}
 
         self.observe(names.CIRCUIT, scrape)
+
+    def _circuit_label(self, name: str) -> str:
+        return name if name in self._clients else self.tool_label(name)
 
     def observe_switches(self, views: Callable[[], Iterable[PipelineView]]) -> None:
         """Show at each collection which tools an operator has switched off: 1, else 0."""
@@ -168,15 +192,16 @@ class Telemetry:
     def transition(self, transition: Transition, context: Context | None = None) -> None:
         """Count a circuit's change of state and log it in the trace of the call that caused it."""
         attributes: Attributes = {
-            names.CIRCUIT_NAME: transition.name,
+            names.CIRCUIT_NAME: self._circuit_label(transition.name),
             names.CIRCUIT_FROM: str(transition.from_),
             names.CIRCUIT_TO: str(transition.to),
             names.CIRCUIT_REASON: str(transition.reason),
+            **(_SHADOW if transition.shadow else {}),
         }
         self.add(names.CIRCUIT_TRANSITIONS, 1, attributes, context)
         if transition.retry_after is not None:
             attributes[names.RETRY_AFTER] = transition.retry_after
-        opened = transition.to in ("open", "forced_open")
+        opened = not transition.shadow and transition.to in ("open", "forced_open")
         body = f"circuit {transition.name}: {transition.from_} -> {transition.to} ({transition.reason})"
         self.log(names.EVENT_TRANSITION, attributes, context=context, failed=opened, body=body)
 
@@ -204,6 +229,12 @@ class Telemetry:
                 event_name=event,
             )
         )
+
+
+def _service(provider: TracerProvider) -> str | None:
+    attributes = getattr(getattr(provider, "resource", None), "attributes", None)
+    name = str(attributes.get("service.name", "")) if isinstance(attributes, Mapping) else ""
+    return None if name.startswith("unknown_service") else name or None
 
 
 def _agent(name: str | None) -> Attributes:

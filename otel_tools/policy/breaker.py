@@ -1,8 +1,7 @@
-"""A circuit breaker: after consecutive failures of a dependency, calls are refused until one probe succeeds.
+"""A circuit breaker: after failures of a dependency, calls are refused until one probe succeeds.
 
-The state is one small object, captured by every call that is admitted. What a call reports counts against the object
-it captured and is ignored once another one has taken its place, so results of an older generation change nothing.
-A closed circuit is read without a lock. A half-open circuit's object is its probe's lease.
+It has the circuit of one tool or client, those of single keys, and the operators' hand on all of them. A closed
+circuit is read without a lock; everything else happens under one, and listeners are told outside it.
 """
 
 from __future__ import annotations
@@ -10,79 +9,52 @@ from __future__ import annotations
 import random as _random
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from otel_tools.errors import internal_error
-from otel_tools.policy.circuit import CircuitState, CircuitView, Override, Reason, Transition
+from otel_tools.policy.circuit import Action, CircuitState, CircuitView, Layer, Opening, Override, Reason, Transition
 from otel_tools.policy.forks import renew_in_child
+from otel_tools.policy.generation import CLOSED, OPEN, Generation, Permit, Rejection, Terms
+from otel_tools.policy.keyed import Keyed, text_of
+from otel_tools.policy.machine import FAILURE, Machine
 from otel_tools.policy.options import Circuit
 from otel_tools.policy.outcome import Verdict
+from otel_tools.policy.overrides import Held, Overrides
 
-CLOSED: Final = CircuitState.CLOSED
-OPEN: Final = CircuitState.OPEN
-HALF_OPEN: Final = CircuitState.HALF_OPEN
 FORCED_OPEN: Final = CircuitState.FORCED_OPEN
 DISABLED: Final = CircuitState.DISABLED
-SUCCESS: Final = Verdict.SUCCESS
-FAILURE: Final = Verdict.FAILURE
+METRICS_ONLY: Final = CircuitState.METRICS_ONLY
 
-_ADMITTING: Final = frozenset({CLOSED, DISABLED})
-_MAX_DOUBLINGS: Final = 60
+_HIDING: Final = frozenset({FORCED_OPEN, DISABLED})
+"""States in which the circuit itself is put aside."""
 
-
-class _Generation:
-    """A state of the circuit. A new object is a new generation; only `failures` ever changes, under the lock."""
-
-    __slots__ = ("failures", "kind", "override", "reopens", "since", "until")
-
-    def __init__(
-        self, kind: CircuitState, since: float, until: float, reopens: int = 0, override: Override | None = None
-    ) -> None:
-        self.kind = kind
-        self.since = since
-        self.until = until  # end of the open time, of the probe's lease (-inf: no probe), of the override
-        self.reopens = reopens
-        self.override = override
-        self.failures = 0
+_STATES: Final = {Action.FORCE_OPEN: FORCED_OPEN, Action.BYPASS: DISABLED, Action.METRICS_ONLY: METRICS_ONLY}
 
 
-class Permit:
-    """Leave to make one call; hand it back with `CircuitBreaker.record`."""
+class Circuits(NamedTuple):
+    """All circuits of a breaker as they are now.
 
-    __slots__ = ("generation", "spent")
+    Args:
+        common: The one of calls without a key.
+        keyed: Those of single keys that are not closed.
+        states: How many there are in each state, closed ones included.
+    """
 
-    def __init__(self, generation: _Generation) -> None:
-        self.generation = generation
-        self.spent = False
-
-    @property
-    def state(self) -> CircuitState:
-        """The circuit's state at admission."""
-        return self.generation.kind
-
-    @property
-    def probe(self) -> bool:
-        """Whether this call decides what becomes of a half-open circuit."""
-        return self.generation.kind is HALF_OPEN
-
-
-class Rejection:
-    """No leave: the circuit's *state*, and in how many seconds to ask again (`None` when that is unknown)."""
-
-    __slots__ = ("retry_after", "state")
-
-    def __init__(self, state: CircuitState, retry_after: float | None) -> None:
-        self.state = state
-        self.retry_after = retry_after
-
-    probe = False
+    common: CircuitView
+    keyed: tuple[CircuitView, ...]
+    states: Mapping[CircuitState, int]
 
 
 class CircuitBreaker:
     """Decides whether calls of one dependency are admitted, from what became of earlier ones.
+
+    What an operator sets goes before that, for all keys alike: `forced_open`, then `disabled`, then `metrics_only`.
+    The first two forget what was counted: the circuit is closed when they end. In `metrics_only` it goes on as ever,
+    but what it says is only told.
 
     Args:
         name: What it protects; for its transitions and views.
@@ -103,58 +75,67 @@ class CircuitBreaker:
         random: Callable[[], float] = _random.random,
         listener: Callable[[Transition], None] | None = None,
     ) -> None:
-        self.name = name
-        self.configure(settings, lease)
         self._clock = clock
-        self._random = random
         self._listener = listener
-        self._overrides: dict[CircuitState, _Generation] = {}
-        self._sequence = 0
+        self._terms = Terms(name, random)
+        self._common = Machine(self._terms, clock())
+        self._keyed = Keyed(self._terms)
+        self._overrides = Overrides()
+        self._hand: Held | None = None  # the override in force, as listeners were told
+        self._since = -inf  # when its state began
         self._lock = threading.RLock()  # re-entrant: a finaliser may report a call while this thread holds it
-        self._generation = _Generation(CLOSED, clock(), inf)
+        self.configure(settings, lease)
         renew_in_child(self)
 
-    def configure(self, settings: Circuit, lease: float | None = None) -> None:
-        """Let other *settings* apply from the next transition on."""
-        self._settings = settings
-        self._lease = settings.lease if lease is None else lease
+    def configure(self, settings: Circuit, lease: float | None = None, *, observe: bool = False) -> None:
+        """Let other *settings* apply from now on.
+
+        Args:
+            settings: Threshold and times.
+            lease: Seconds a probe may take, instead of the settings'.
+            observe: It shall refuse nothing that an operator does not refuse.
+        """
+        with self._lock:
+            self._observe = observe
+            self._terms.configure(settings, lease)
+            self._set_shadow()
+            for machine in self._machines():
+                machine.configured()
 
     def after_fork(self) -> None:
-        """Renew the lock in a forked child."""
+        """Renew the lock in a forked child, whatever another thread was about to change."""
         self._lock = threading.RLock()
+        self._set_shadow()
 
     # --- calls --------------------------------------------------------------------------------------------------
-    def acquire(self) -> Permit | Rejection:
-        """Ask to make a call. Never waits."""
-        generation = self._generation
-        if generation.kind is CLOSED:
-            return Permit(generation)
-        return self._acquire()
+    def acquire(self, key: Hashable | None = None) -> Permit | Rejection:
+        """Ask to make a call, of the dependency that *key* stands for. Never waits."""
+        if key is None and self._hand is None:
+            generation = self._common.generation
+            if generation.kind is CLOSED:
+                return Permit(self._common, generation)
+        return self._acquire(None if key is None else text_of(key))
 
-    def _acquire(self) -> Permit | Rejection:
+    def _acquire(self, key: str | None) -> Permit | Rejection:
         with self._lock:
             now = self._clock()
-            transitions = self._lift_expired(now)
-            generation = self._generation
-            if generation.kind not in _ADMITTING:
-                if now < generation.until:
-                    return Rejection(generation.kind, _seconds(generation.until - now))
-                transitions += self._lend(generation, now)
-            permit = Permit(self._generation)
+            transitions = self._refresh(now)
+            hand = self._hand
+            ticket: Permit | Rejection
+            if hand is None or hand.action is Action.METRICS_ONLY:
+                ticket, more = self._machine(key, now).ask(now)
+                transitions += more
+            elif hand.action is Action.FORCE_OPEN:
+                ticket = Rejection(FORCED_OPEN, hand.left(now))
+            else:
+                ticket = Permit(self._common, self._common.generation)
         self._tell(transitions)
-        return permit
+        return ticket
 
-    def _lend(self, before: _Generation, now: float) -> list[Transition]:
-        """Make the calling thread the probe."""
-        if before.kind is OPEN:
-            return self._become(before, _Generation(HALF_OPEN, now, now + self._lease, before.reopens), "expired")
-        probe = _Generation(HALF_OPEN, before.since, now + self._lease, before.reopens)
-        if before.until == -inf:  # the last probe told nothing and gave its slot back: the state stays the same
-            self._generation = probe
-            return []
-        return self._become(before, probe, "probe_lost")
+    def _machine(self, key: str | None, now: float) -> Machine:
+        return (None if key is None else self._keyed.get(key, now)) or self._common
 
-    def record(self, permit: Permit, verdict: Verdict, retry_after: float | None = None) -> None:
+    def record(self, permit: Permit, verdict: Verdict, retry_after: float | None = None, seconds: float = 0.0) -> None:
         """Report what became of an admitted call. Only the first report of a permit counts.
 
         Args:
@@ -162,107 +143,97 @@ class CircuitBreaker:
             verdict: What the call says about the dependency.
             retry_after: With a failure, the seconds that the dependency itself asks to be left alone: the circuit
                 opens at once for that long (at most the settings' `max_reset_after`).
+            seconds: How long the call took.
         """
         generation = permit.generation
-        if verdict is not FAILURE and not generation.failures and generation.kind is CLOSED:
+        if verdict is not FAILURE and generation.tally is None and generation.kind is CLOSED:
             permit.spent = True
             return
         if retry_after is not None and not retry_after > 0:
             retry_after = None
         with self._lock:
-            if permit.spent:
-                return
-            permit.spent = True
-            if generation is not self._generation:
-                return  # of an older generation: what it says is out of date
-            transitions = self._count(generation, verdict, retry_after)
+            now = self._clock()
+            transitions = self._refresh(now)
+            transitions += permit.machine.count(permit, verdict, retry_after, seconds, now)
         self._tell(transitions)
-
-    def _count(self, generation: _Generation, verdict: Verdict, retry_after: float | None) -> list[Transition]:
-        if generation.kind is CLOSED:
-            return self._count_closed(generation, verdict, retry_after)
-        if generation.kind is HALF_OPEN:
-            return self._count_probe(generation, verdict, retry_after)
-        return []
-
-    def _count_closed(self, generation: _Generation, verdict: Verdict, retry_after: float | None) -> list[Transition]:
-        if verdict is SUCCESS:
-            generation.failures = 0
-        elif verdict is FAILURE:
-            generation.failures += 1
-            if retry_after is not None or generation.failures >= self._settings.failures:
-                return self._open(generation, 0, "threshold", retry_after)
-        return []
-
-    def _count_probe(self, generation: _Generation, verdict: Verdict, retry_after: float | None) -> list[Transition]:
-        if verdict is SUCCESS:
-            return self._become(generation, _Generation(CLOSED, self._clock(), inf), "probe_success")
-        if verdict is FAILURE:
-            return self._open(generation, generation.reopens + 1, "probe_failure", retry_after)
-        # a neutral probe has told nothing: the next call may probe at once
-        self._generation = _Generation(HALF_OPEN, generation.since, -inf, generation.reopens)
-        return []
-
-    def _open(self, before: _Generation, reopens: int, reason: Reason, retry_after: float | None) -> list[Transition]:
-        settings = self._settings
-        seconds = settings.reset_after * 2.0 ** min(reopens, _MAX_DOUBLINGS)
-        if retry_after is not None:
-            seconds, reason = retry_after, "retry_after"
-        seconds = min(seconds, max(settings.max_reset_after, settings.reset_after))
-        seconds *= 1 + settings.jitter * self._random()
-        now = self._clock()
-        return self._become(before, _Generation(OPEN, now, now + seconds, reopens), reason)
 
     # --- operators ----------------------------------------------------------------------------------------------
-    def force_open(self, reason: str, actor: str, expires_after: float | None = None) -> None:
-        """Refuse every call until *expires_after* seconds have passed or `reset` is called."""
-        self._override(FORCED_OPEN, Override(reason, actor, expires_after))
-
-    def disable(self, reason: str, actor: str, expires_after: float | None = None) -> None:
-        """Switch the breaker off: admit every call and count none. A forced-open circuit stays open all the same."""
-        self._override(DISABLED, Override(reason, actor, expires_after))
-
-    def reset(self) -> None:
-        """Lift what an operator set, forget the failures, close the circuit."""
-        with self._lock:
-            self._overrides = {}
-            transitions = self._become(self._generation, _Generation(CLOSED, self._clock(), inf), "manual")
-        self._tell(transitions)
-
-    def _override(self, kind: CircuitState, override: Override) -> None:
+    def override(self, action: Action, override: Override) -> None:
+        """Set *action* (not the kill switch) until it is lifted or expires; its layer's last one is replaced."""
         with self._lock:
             now = self._clock()
-            until = inf if override.expires_after is None else now + override.expires_after
-            transitions = self._lift_expired(now)
-            self._overrides = {**self._overrides, kind: _Generation(kind, now, until, override=override)}
-            transitions += self._become(self._generation, self._at(now), "manual")
+            transitions = self._refresh(now)
+            self._overrides.set(action, override, now)
+            transitions += self._refresh(now, "manual")
         self._tell(transitions)
 
-    def _lift_expired(self, now: float) -> list[Transition]:
-        generation = self._generation
-        if generation.override is None or now < generation.until:
-            return []
-        return self._become(generation, self._at(now), "expired")
+    def lift(self, action: Action, layer: Layer) -> None:
+        """Take back what *layer* has set with *action*."""
+        with self._lock:
+            now = self._clock()
+            transitions = self._refresh(now)
+            self._overrides.lift(layer, action)
+            transitions += self._refresh(now, "manual")
+        self._tell(transitions)
 
-    def _at(self, now: float) -> _Generation:
-        """The generation in force: of the operator's overrides that still hold `forced_open` comes first."""
-        for kind in (FORCED_OPEN, DISABLED):
-            override = self._overrides.get(kind)
-            if override is not None and now < override.until:
-                return override
-        generation = self._generation
-        return generation if generation.override is None else _Generation(CLOSED, generation.until, inf)
+    def reset(self) -> None:
+        """Forget the failures, close every circuit, lift what the layer of this process has set."""
+        with self._lock:
+            now = self._clock()
+            transitions = self._refresh(now) + self._keyed.clear(now)
+            if self._common.generation.kind not in _HIDING:
+                transitions += self._common.close(now)
+            self._overrides.lift("process", *_STATES)
+            transitions += self._refresh(now, "manual")
+        self._tell(transitions)
 
-    # --- changes ------------------------------------------------------------------------------------------------
-    def _become(self, before: _Generation, after: _Generation, reason: Reason) -> list[Transition]:
-        if self._generation is not before:  # a finaliser that ran in the middle of this (the lock is re-entrant)
+    def open_for(self, seconds: float, seen: Opening | None) -> None:
+        """Open the common circuit for *seconds* because other processes have, or let it probe in that time.
+
+        Args:
+            seconds: At most `max_reset_after`; 0: the next call may probe.
+            seen: What `opening` gave before. Nothing is done if that is out of date or a probe is running, or while
+                an operator has put the circuit aside.
+        """
+        with self._lock:
+            now = self._clock()
+            transitions = self._refresh(now)
+            if self._common.generation.kind not in _HIDING:
+                transitions += self._common.open_for(seconds, seen, now)
+        self._tell(transitions)
+
+    def _refresh(self, now: float, reason: Reason = "expired") -> list[Transition]:
+        """Let the override be in force that goes first now."""
+        before, ended = self._hand, self._overrides.ended(now)
+        if before is None and not self._overrides.held:
             return []
-        self._generation = after
-        if before.kind is after.kind and reason != "probe_lost":
+        self._overrides.drop_expired(now)
+        hand = self._overrides.first(now)
+        state, from_ = _state(hand), _state(before) or self._common.generation.kind
+        if state is _state(before):
+            self._hand = hand
             return []
-        self._sequence += 1
-        wait = after.until - after.since if after.kind in (OPEN, FORCED_OPEN) else inf
-        return [Transition(self.name, before.kind, after.kind, reason, _seconds(wait), self._sequence)]
+        since = now if reason == "manual" or ended == -inf else ended
+        generation, transitions = self._common.generation, []
+        if state in _HIDING:
+            generation, transitions = Generation(state, since), self._keyed.clear(now)
+        elif from_ in _HIDING:
+            generation = self._terms.closed(since)
+        if self._hand is not before:  # a finaliser that ran in the middle of this
+            return transitions
+        self._common.generation = generation  # first: a fork may come in between, and nothing shall be stuck in it
+        self._hand, self._since = hand, since
+        self._set_shadow()
+        return [*transitions, self._changed(from_, hand, reason, now)]
+
+    def _changed(self, from_: CircuitState, hand: Held | None, reason: Reason, now: float) -> Transition:
+        generation = self._common.generation
+        to, until = (generation.kind, generation.until) if hand is None else (_STATES[hand.action], hand.until)
+        wait = until - now if to in (OPEN, FORCED_OPEN) and until > now else inf
+        return self._common.transition(from_, to, reason, wait)
+
+    def _set_shadow(self) -> None:
+        self._terms.shadow = self._observe or _state(self._hand) is METRICS_ONLY
 
     def _tell(self, transitions: list[Transition]) -> None:
         if self._listener is None:
@@ -275,25 +246,46 @@ class CircuitBreaker:
 
     # --- reading ------------------------------------------------------------------------------------------------
     def view(self) -> CircuitView:
-        """The circuit as it is now. Reading changes nothing: an open circuit whose time is over shows as half-open."""
-        now = self._clock()
-        generation = self._at(now)
-        kind, since, left = generation.kind, generation.since, generation.until - now
-        if kind is OPEN and left <= 0:
-            kind, since = HALF_OPEN, generation.until
-        refusing = kind not in _ADMITTING and left > 0
-        override = generation.override
-        return CircuitView(
-            name=self.name,
-            state=kind,
-            failures=generation.failures,
-            retry_after=_seconds(left) if refusing else 0.0,
-            reopens=generation.reopens,
+        """The common circuit as it is now; see `circuits`."""
+        with self._lock:
+            return self._view(self._common, self._clock())
+
+    def circuits(self) -> Circuits:
+        """All circuits as they are now. Reading changes nothing: an open one whose time is over shows as half-open."""
+        with self._lock:
+            now = self._clock()
+            views = [self._view(machine, now) for machine in self._machines()]
+        common, *keyed = views
+        hot = tuple(view for view in keyed if (view.automatic or view.state) is not CLOSED)
+        return Circuits(common, hot, Counter(view.state for view in views))
+
+    def opening(self) -> Opening | None:
+        """That the common circuit is open by itself or half-open, for other processes; `None` if it is not."""
+        with self._lock:
+            return self._common.opening(self._clock())
+
+    def _machines(self) -> Iterator[Machine]:
+        yield self._common
+        yield from self._keyed
+
+    def _view(self, machine: Machine, now: float) -> CircuitView:
+        hand, generation = self._overrides.first(now), machine.generation
+        state, ended = _state(hand), self._overrides.ended(now)
+        if generation.kind in _HIDING and state not in _HIDING:  # the override has ended, which nobody was told yet
+            generation = self._terms.closed(ended)
+        view = machine.view(generation, now)
+        if hand is None or state is None:
+            return view
+        since = self._since if state is _state(self._hand) else ended
+        return replace(
+            view,
+            state=state,
+            retry_after=hand.left(now) if state is FORCED_OPEN else 0.0,
             since=time.time() - (now - since),
-            probe_in_flight=refusing and kind is HALF_OPEN,
-            override=None if override is None else replace(override, expires_after=_seconds(left)),
+            override=hand.shown(now),
+            automatic=view.state if state is METRICS_ONLY else None,
         )
 
 
-def _seconds(seconds: float) -> float | None:
-    return None if seconds == inf else seconds
+def _state(hand: Held | None) -> CircuitState | None:
+    return None if hand is None else _STATES[hand.action]

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Reason: TypeAlias = Literal[
-    "threshold", "failure_rate", "probe_success", "probe_failure", "probe_lost", "retry_after", "manual", "expired"
+    "threshold",
+    "failure_rate",
+    "probe_success",
+    "probe_failure",
+    "probe_lost",
+    "retry_after",
+    "manual",
+    "expired",
+    "remote",
 ]
 
 
@@ -52,11 +60,13 @@ class Transition:
 
     Args:
         reason: `threshold`, `probe_success`, `probe_failure`, `probe_lost` (its lease ran out, the next call probes),
-            `retry_after` (the dependency said when), `failure_rate`, `manual`, or `expired` (the open time or an
-            override ended).
+            `retry_after` (the dependency said when), `failure_rate`, `manual`, `expired` (the open time or an
+            override ended), or `remote` (enough other processes have opened it).
         retry_after: Seconds until a call may be admitted, `None` when that is unknown or at once.
-        sequence: Counts the transitions of one circuit: two threads may report theirs in either order.
+        sequence: Counts the transitions of the circuits of one tool or client: two threads may report theirs in
+            either order.
         shadow: The circuit refuses nothing (observe mode, `metrics_only`): this is what it would have done.
+        key: Which circuit of a tool with `Policy.key` it is; not for telemetry.
     """
 
     name: str
@@ -66,6 +76,7 @@ class Transition:
     retry_after: float | None
     sequence: int
     shadow: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +114,20 @@ class CircuitView:
     override: Override | None
     key: str | None = None
     automatic: CircuitState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """That a circuit is open by itself, or half-open: what other processes are told of it.
+
+    Args:
+        number: Counts the openings of one circuit.
+        left: Seconds until a probe may be made; 0 when the next call would be one.
+        remote: Other processes had it opened (`CircuitBreaker.open_for`).
+        probing: A probe is running.
+    """
+
+    number: int
+    left: float
+    remote: bool = False
+    probing: bool = False

@@ -154,7 +154,7 @@ def _read(value: Any, path: tuple[str, ...]) -> Any:
 def _status(error: BaseException) -> int | None:
     for path in _STATUS_PATHS:
         status = _read(error, path)
-        if type(status) is not bool and isinstance(status, int) and status in _HTTP_STATUS:
+        if isinstance(status, int) and status in _HTTP_STATUS:  # a bool is too small for one
             return int(status)
     return None
 

@@ -3,6 +3,10 @@
 The bytes depend on the tool, its policy, the reason and a coarse step of the time to wait. No text of a dependency and
 no argument goes in: both can carry instructions for the model, or secrets. No sentence tells the model to find another
 way round a control.
+
+The reason is the call's outcome, as on its span and metrics, with one addition: `forced_open`, a circuit that an
+operator opened, which is a control and not an outage. An open and a half-open circuit are one reason: the model can
+do nothing else about the one than about the other, and what differs, the time to wait, is told anyway.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ _LATER: Final = (
     "Do not call it again in this turn. Tell the user that the request cannot be completed now without {tool}.",
 )
 _NEVER: Final = ("Do not call it again. Tell the user that {tool} is switched off.",) * 2
+_CLOSED: Final = ("Do not call it again in this turn. Tell the user that {tool} is out of service.",) * 2
 _LIMIT: Final = ("Make no further calls. Tell the user that the limit was reached and what was left undone.",) * 2
 _CHANGE: Final = ("Do not repeat it. Use the result you have, or tell the user what is missing.",) * 2
 _UNKNOWN: Final = ("Do not repeat it. Tell the user that its result is unknown and that it may have taken effect.",) * 2
@@ -36,6 +41,9 @@ _WORDS: Final = {
     "circuit_open": _Words("tool_unavailable", "not_attempted", True, "{tool} is temporarily unavailable.", *_LATER),
     "bulkhead_full": _Words(
         "tool_unavailable", "not_attempted", True, "Too many calls of {tool} are running.", *_LATER
+    ),
+    "forced_open": _Words(
+        "tool_unavailable", "not_attempted", False, "An operator took {tool} out of service.", *_CLOSED
     ),
     "disabled": _Words("tool_disabled", "not_attempted", False, "An operator switched {tool} off.", *_NEVER),
     "budget_exceeded": _Words(
@@ -66,7 +74,7 @@ def structured_error(
 
     Args:
         tool: The tool's name.
-        reason: The value of the call's `Outcome`.
+        reason: The value of the call's `Outcome`, or `forced_open`.
         retry_after: Seconds until a call may be admitted again; rounded up to 5, 15, 60, 120, ... s.
         critical: The run cannot do without the tool.
         timeout: The deadline that expired, in seconds.
@@ -89,11 +97,36 @@ def structured_error(
 
 
 def note(
-    tool: str, reason: str, *, retry_after: float | None = None, critical: bool = False, timeout: float | None = None
+    tool: str,
+    reason: str,
+    *,
+    retry_after: float | None = None,
+    critical: bool = False,
+    timeout: float | None = None,
+    again: bool = False,
 ) -> str:
-    """`structured_error` as compact JSON; the bytes are the same for the same arguments."""
+    """`structured_error` as compact JSON; the bytes are the same for the same arguments.
+
+    Args:
+        tool: The tool's name.
+        reason: As for `structured_error`.
+        retry_after: Likewise.
+        critical: Likewise.
+        timeout: Likewise.
+        again: The model was given this note before: the message is left out, it would only cost tokens.
+    """
     error = structured_error(tool, reason, retry_after=retry_after, critical=critical, timeout=timeout)
+    if again:
+        del error["error"]["message"]
     return json.dumps(error, ensure_ascii=False, separators=(",", ":"))
+
+
+def loop_warning(tool: str, repeats: int) -> str:
+    """What a model is told below a result that it was given *repeats* times for the same arguments."""
+    return (
+        f"Note: {tool} has given this result {repeats} times in a row for the same arguments. It will not be called "
+        "with them again. Do not repeat the call. Use this result, or tell the user what is missing."
+    )
 
 
 def _round_up(seconds: float) -> int:

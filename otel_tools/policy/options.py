@@ -59,7 +59,7 @@ class Circuit:
             that one blip under parallel calls does not.
         slow_after: A call that takes this many seconds or more counts as a failure; `None`: time does not count.
         failure_rate: Share of failures among the last *window* calls, at least *minimum_calls*, that opens it, too;
-            `None`: only consecutive failures do.
+            `None`: only consecutive failures do. It is looked at when a call fails.
         window: Calls that *failure_rate* looks at.
         minimum_calls: How many there must be.
 
@@ -96,17 +96,18 @@ class Policy:
     """What applies to the calls of one tool or LLM client.
 
     Args:
-        timeout: Deadline of a call in seconds; `None` for none. A sync tool with a timeout runs in a worker thread.
+        timeout: Deadline of a call in seconds; `None` for none. A sync tool with a timeout runs in a worker thread. For
+            a generator or a streamed answer it is all that its reader may wait; the reader's own time is free.
         circuit: The circuit breaker, `None` for none.
         criticality: Whether a failure is raised or becomes a note for the model.
         fallback: Called with the tool's own arguments when an optional tool failed; gives the value instead of the
             note.
         max_in_flight: Calls of it that may run at once; further ones are refused. `None` for no limit, but a sync
             tool with a timeout never has more than 16 (that bounds the threads which hung calls can hold).
-        item_timeout: Seconds that a generator tool or a streamed answer may take for its next item; *timeout* is for
-            the whole of it.
+        item_timeout: Seconds that a generator tool or a streamed answer may take for its next item, or its first.
         key: What tells apart the circuits of a tool that talks to several dependencies (tenants, servers): the name
             of one of its arguments, or a function of them. Calls without a key (`None`) have a circuit of their own.
+            At most 256 keys have one at a time; people see keys in views, so they should be no secrets.
         is_failure: Given a returned value, whether it is an error returned as data.
         mode: Overrides the mode of the whole process for this tool.
         dependency: What it depends on, for people (`"search API, search.internal:8080"`).
@@ -136,7 +137,13 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one session may use. `None` is no limit.
+    """What one session may use, its sub-agents included. `None` is no limit.
+
+    A limit refuses calls once it is reached; it never stops one that is running. Where tokens or cost are limited, an
+    LLM call reserves what it may use before it is made: input by the size of its messages (4 bytes a token), output by
+    the maximum that the request names, else 4096 tokens. However many calls run at once, the session uses no more than
+    the limit and one such reservation. What the provider reports takes its place when the call ends; without a report
+    (OpenAI streams without `include_usage`) the size of the answer does.
 
     Args:
         max_iterations: LLM calls.

@@ -5,16 +5,19 @@ from __future__ import annotations
 import random as _random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from math import inf
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from otel_tools.policy.breaker import CircuitBreaker, Permit, Rejection
-from otel_tools.policy.circuit import CircuitState, CircuitView, Override, Transition
+from otel_tools.policy.attempt import Attempt
+from otel_tools.policy.breaker import CircuitBreaker
+from otel_tools.policy.circuit import Action, CircuitState, CircuitView, Layer, Opening, Override, Transition
 from otel_tools.policy.forks import renew_in_child
+from otel_tools.policy.generation import Rejection
+from otel_tools.policy.keyed import text_of
 from otel_tools.policy.options import Circuit, Mode, Policy
 from otel_tools.policy.outcome import Outcome, Verdict
+from otel_tools.policy.overrides import Overrides
 from otel_tools.policy.refusal import Refusal
 
 MAX_WORKERS: Final = 16
@@ -29,37 +32,6 @@ _DETAILS: Final = {
 }
 
 
-class Attempt:
-    """An admitted call; hand it back with `Pipeline.settle`.
-
-    Args:
-        timeout: The deadline to enforce in seconds; `None` for none, and always in observe mode.
-        limit: The deadline of the policy, enforced or not.
-        ticket: What the circuit breaker said.
-        would_refuse: In observe mode, the outcome that the call would have had in enforce mode.
-    """
-
-    __slots__ = ("has_returned", "limit", "ticket", "timeout", "would_refuse")
-
-    ticket: Permit | Rejection
-
-    def __init__(self, timeout: float | None, limit: float | None) -> None:
-        self.timeout = timeout
-        self.limit = limit
-        self.would_refuse: Outcome | None = None
-        self.has_returned = False
-
-    @property
-    def state(self) -> CircuitState:
-        """The circuit's state at admission."""
-        return self.ticket.state
-
-    @property
-    def probe(self) -> bool:
-        """Whether this call decides what becomes of a half-open circuit."""
-        return self.ticket.probe
-
-
 @dataclass(frozen=True, slots=True)
 class PipelineView:
     """A tool or client as it is now.
@@ -68,9 +40,11 @@ class PipelineView:
         in_flight: Calls running, the abandoned ones included.
         abandoned: Calls that timed out and whose worker thread has not come back.
         max_in_flight: How many may run at once.
-        disabled: The operator's hand on the kill switch.
-        circuit: `None` when the policy has no circuit breaker and no operator forced one.
+        disabled: The operator's hand on the kill switch. When several hold it is the one that holds longest, the
+            store's before that of this process.
+        circuit: That of calls without a key. `None` when the policy has no circuit breaker and no operator forced one.
         keyed: The circuits of single keys (`Policy.key`) that are not closed.
+        states: How many circuits there are in each state, closed ones included.
     """
 
     name: str
@@ -81,6 +55,7 @@ class PipelineView:
     disabled: Override | None
     circuit: CircuitView | None
     keyed: tuple[CircuitView, ...] = ()
+    states: Mapping[CircuitState, int] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -96,6 +71,7 @@ class Pipeline:
 
     Attributes:
         timeout: The deadline to enforce in seconds; `None` for none, and always in observe mode.
+        timed: Whether `settle` needs to know how long calls took.
     """
 
     def __init__(
@@ -111,7 +87,7 @@ class Pipeline:
         self.name = name
         self._breaker = CircuitBreaker(name, Circuit(), clock=clock, random=random, listener=listener)
         self._clock = clock
-        self._switch: tuple[Override, float] | None = None
+        self._switch = Overrides()
         self._running: set[Attempt] = set()
         self._abandoned: set[Attempt] = set()
         self._lock = threading.RLock()  # re-entrant: a finaliser may settle a call while this thread holds it
@@ -126,7 +102,10 @@ class Pipeline:
         self._cap = policy.max_in_flight
         self._worker_cap = MAX_WORKERS if policy.max_in_flight is None else policy.max_in_flight
         lease = None if policy.timeout is None else policy.timeout + _PROBE_MARGIN
-        self._breaker.configure(policy.circuit or Circuit(), lease)
+        circuit = policy.circuit or Circuit()
+        self._counts = policy.circuit is not None
+        self.timed = self._counts and (circuit.slow_after is not None or circuit.min_span > 0)
+        self._breaker.configure(circuit, lease, observe=self.mode is Mode.OBSERVE)
 
     def after_fork(self) -> None:
         """Renew the lock in a forked child, and forget the calls of threads that it does not have."""
@@ -135,13 +114,15 @@ class Pipeline:
         self._abandoned.clear()
 
     # --- calls --------------------------------------------------------------------------------------------------
-    def admit(self, worker: bool = False) -> Attempt | Refusal:
-        """Ask to make a call. Never waits, never raises.
+    def admit(self, worker: bool = False, key: Hashable | None = None) -> Attempt | Refusal:
+        """Ask to make a call. Never waits, never raises (but what the text of *key* raises).
 
         Args:
             worker: The call would be handed to a worker thread, so that hung ones hold threads.
+            key: Which of the tool's dependencies it is for: those have circuits of their own, told apart by their text.
         """
-        if self._switch is not None and (switch := self._disabled()) is not None:
+        key = None if key is None else text_of(key)  # which may raise: before a place is taken
+        if self._switch.held and (switch := self._disabled()) is not None:
             return self._refusal(Outcome.DISABLED, switch.expires_after, switch.reason)
         attempt = Attempt(self.timeout, self.policy.timeout)
         cap = self._worker_cap if worker else self._cap
@@ -150,7 +131,7 @@ class Pipeline:
         elif not self._take_place(attempt, cap):
             return self._refusal(Outcome.BULKHEAD_FULL, None, f"{cap} calls in flight")
         if attempt.would_refuse is None:
-            attempt.ticket = ticket = self._breaker.acquire()
+            attempt.ticket = ticket = self._breaker.acquire(key)
             if isinstance(ticket, Rejection):
                 return self._rejected(attempt, ticket)
         return attempt
@@ -166,7 +147,7 @@ class Pipeline:
             return True
 
     def _rejected(self, attempt: Attempt, rejection: Rejection) -> Attempt | Refusal:
-        if self.mode is Mode.ENFORCE or rejection.state is CircuitState.FORCED_OPEN:
+        if not rejection.shadow:
             self._running.discard(attempt)
             state = rejection.state
             return Refusal(
@@ -179,7 +160,13 @@ class Pipeline:
         return Refusal(self.name, outcome, retry_after, detail=detail, state=self._breaker.view().state)
 
     def settle(
-        self, attempt: Attempt, verdict: Verdict, retry_after: float | None = None, *, still_running: bool = False
+        self,
+        attempt: Attempt,
+        verdict: Verdict,
+        retry_after: float | None = None,
+        *,
+        still_running: bool = False,
+        seconds: float = 0.0,
     ) -> None:
         """Report what became of an admitted call. Only the first report of an attempt counts.
 
@@ -188,13 +175,14 @@ class Pipeline:
             verdict: What the call says about the dependency.
             retry_after: With a failure, the seconds that the dependency asks to be left alone.
             still_running: Its worker thread has not come back; its place stays taken until `returned`.
+            seconds: How long the call took; only used if the pipeline is `timed`.
         """
         if still_running:
             self._abandon(attempt)
         else:
             self._running.discard(attempt)
-        if self.policy.circuit is not None and attempt.would_refuse is None:
-            self._breaker.record(attempt.ticket, verdict, retry_after)  # type: ignore[arg-type]  # refused otherwise
+        if self._counts and attempt.would_refuse is None:
+            self._breaker.record(attempt.ticket, verdict, retry_after, seconds)  # type: ignore[arg-type]  # refused else
 
     def _abandon(self, attempt: Attempt) -> None:
         with self._lock:
@@ -209,26 +197,51 @@ class Pipeline:
             self._abandoned.discard(attempt)
 
     # --- operators ----------------------------------------------------------------------------------------------
+    def override(self, action: Action, override: Override) -> None:
+        """Set *action* until it is lifted or expires, in either mode; what its layer had set with it is replaced.
+
+        The kill switch (`DISABLE`) holds while any layer's does.
+        """
+        if action is Action.DISABLE:
+            with self._lock:
+                now = self._clock()
+                self._switch.drop_expired(now)
+                self._switch.set(action, override, now)
+        else:
+            self._breaker.override(action, override)
+
+    def lift(self, action: Action, layer: Layer) -> None:
+        """Take back what *layer* has set with *action*."""
+        if action is Action.DISABLE:
+            with self._lock:
+                self._switch.lift(layer, action)
+        else:
+            self._breaker.lift(action, layer)
+
     def disable(self, reason: str, actor: str, expires_after: float | None = None) -> None:
-        """Throw the kill switch: refuse every call, in either mode, until `enable` or for *expires_after* seconds."""
-        until = inf if expires_after is None else self._clock() + expires_after
-        self._switch = Override(reason, actor), until
+        """Throw the kill switch: refuse every call until `enable` or for *expires_after* seconds."""
+        self.override(Action.DISABLE, Override(reason, actor, expires_after))
 
     def enable(self) -> None:
-        """Take the kill switch back."""
-        self._switch = None
+        """Take the kill switch of this process back."""
+        self.lift(Action.DISABLE, "process")
 
     def force_open(self, reason: str, actor: str, expires_after: float | None = None) -> None:
-        """Open the circuit by hand, in either mode, until `reset` or for *expires_after* seconds."""
-        self._breaker.force_open(reason, actor, expires_after)
+        """Open the circuit by hand until `reset` or for *expires_after* seconds."""
+        self.override(Action.FORCE_OPEN, Override(reason, actor, expires_after))
 
     def bypass(self, reason: str, actor: str, expires_after: float | None = None) -> None:
         """Switch the circuit breaker (not the tool) off until `reset` or for *expires_after* seconds."""
-        self._breaker.disable(reason, actor, expires_after)
+        self.override(Action.BYPASS, Override(reason, actor, expires_after))
 
     def reset(self) -> None:
-        """Close the circuit and lift what an operator set on it; the kill switch stays as it is."""
+        """Close the circuits and lift what this process has set on them; the kill switch stays as it is."""
         self._breaker.reset()
+
+    def open_for(self, seconds: float, seen: Opening | None) -> None:
+        """Open the circuit for *seconds* because other processes have; see `CircuitBreaker.open_for`."""
+        if self._counts:
+            self._breaker.open_for(seconds, seen)
 
     # --- reading ------------------------------------------------------------------------------------------------
     @property
@@ -244,18 +257,24 @@ class Pipeline:
     @property
     def idle(self) -> bool:
         """Whether nothing would be lost with it: no call running, closed, no operator's hand on it."""
-        return not self.in_flight and self._switch is None and self._breaker.view().state is CircuitState.CLOSED
+        if self.in_flight or self._disabled() is not None:
+            return False
+        return self._breaker.circuits().states.keys() == {CircuitState.CLOSED}
+
+    @property
+    def opening(self) -> Opening | None:
+        """That the circuit is open by itself or half-open, for other processes; `None` if it is not."""
+        return self._breaker.opening()
 
     def _disabled(self) -> Override | None:
-        if self._switch is None:
-            return None
-        override, until = self._switch
-        left = until - self._clock()
-        return replace(override, expires_after=None if left == inf else left) if left > 0 else None
+        now = self._clock()
+        first = self._switch.first(now)
+        return None if first is None else first.shown(now)
 
     def view(self) -> PipelineView:
         """The tool or client as it is now; reading changes nothing."""
-        circuit = self._breaker.view()
+        circuit, keyed, states = self._breaker.circuits()
+        shown = self._counts or circuit.override is not None
         return PipelineView(
             name=self.name,
             mode=self.mode,
@@ -263,5 +282,7 @@ class Pipeline:
             abandoned=self.abandoned,
             max_in_flight=self.policy.max_in_flight,
             disabled=self._disabled(),
-            circuit=circuit if self.policy.circuit is not None or circuit.override is not None else None,
+            circuit=circuit if shown else None,
+            keyed=keyed,
+            states=states if shown else {},
         )

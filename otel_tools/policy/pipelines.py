@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from otel_tools.policy.circuit import Transition
+from otel_tools.policy.circuit import Action, Layer, Opening, Override, Transition
 from otel_tools.policy.forks import renew_in_child
 from otel_tools.policy.options import Mode, Policy
 from otel_tools.policy.pipeline import Pipeline, PipelineView
@@ -56,6 +56,10 @@ class Pipelines:
         """Renew the lock in a forked child."""
         self._lock = threading.RLock()
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a pipeline for good of that name."""
+        return name in self._kept
+
     def get(self, name: str) -> Pipeline:
         """The pipeline of *name*, created at first use."""
         return self._kept.get(name) or self._get(name, for_good=len(self._kept) < MAX_KEPT)
@@ -96,34 +100,52 @@ class Pipelines:
 
     def forget(self, name: str) -> None:
         """Forget the policy of *name* and look it up again; its circuit and what operators set stay."""
-        with self._lock:
-            known = self._kept.get(name) or self._recent.get(name)
-        if known is not None:
+        if (known := self._known(name)) is not None:
             known.configure(*self._lookup(name))
 
     def views(self) -> list[PipelineView]:
         """Every pipeline as it is now."""
+        return [pipeline.view() for pipeline in self._all()]
+
+    def openings(self) -> dict[str, Opening]:
+        """The circuits that are open by themselves or half-open, by name; those of single keys apart."""
+        return {pipeline.name: opening for pipeline in self._all() if (opening := pipeline.opening) is not None}
+
+    def _all(self) -> list[Pipeline]:
         with self._lock:
-            pipelines = [*self._kept.values(), *self._recent.values()]
-        return [pipeline.view() for pipeline in pipelines]
+            return [*self._kept.values(), *self._recent.values()]
+
+    def _known(self, name: str) -> Pipeline | None:
+        with self._lock:
+            return self._kept.get(name) or self._recent.get(name)
 
     # --- operators, also for names that were not seen yet ---------------------------------------------------------
+    def override(self, name: str, action: Action, override: Override) -> None:
+        """Set *action* on *name* until it is lifted or expires; what its layer had set with it is replaced."""
+        self._get(name, for_good=True).override(action, override)
+
+    def lift(self, name: str, action: Action, layer: Layer) -> None:
+        """Take back what *layer* has set on *name* with *action*."""
+        if (known := self._known(name)) is not None:
+            known.lift(action, layer)
+
+    def reset(self, name: str) -> None:
+        """Close the circuits of *name* and lift what this process has set on them."""
+        if (known := self._known(name)) is not None:
+            known.reset()
+
     def disable(self, name: str, reason: str, actor: str, expires_after: float | None = None) -> None:
         """Throw the kill switch of *name*."""
-        self._get(name, for_good=True).disable(reason, actor, expires_after)
+        self.override(name, Action.DISABLE, Override(reason, actor, expires_after))
 
     def enable(self, name: str) -> None:
         """Take the kill switch of *name* back."""
-        self.get(name).enable()
+        self.lift(name, Action.DISABLE, "process")
 
     def force_open(self, name: str, reason: str, actor: str, expires_after: float | None = None) -> None:
         """Open the circuit of *name* by hand."""
-        self._get(name, for_good=True).force_open(reason, actor, expires_after)
+        self.override(name, Action.FORCE_OPEN, Override(reason, actor, expires_after))
 
     def bypass(self, name: str, reason: str, actor: str, expires_after: float | None = None) -> None:
         """Switch the circuit breaker of *name* off, not the tool."""
-        self._get(name, for_good=True).bypass(reason, actor, expires_after)
-
-    def reset(self, name: str) -> None:
-        """Close the circuit of *name* and lift what an operator set on it."""
-        self.get(name).reset()
+        self.override(name, Action.BYPASS, Override(reason, actor, expires_after))

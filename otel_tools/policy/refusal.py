@@ -11,6 +11,7 @@ from otel_tools.errors import (
     CircuitOpen,
     LoopDetected,
     MaxIterationsExceeded,
+    PriceUnknown,
     ToolDisabled,
 )
 from otel_tools.policy.outcome import Outcome
@@ -21,6 +22,10 @@ _ERRORS: Final[dict[Outcome, type[CallRefused]]] = {
     Outcome.BULKHEAD_FULL: BulkheadFull,
     Outcome.BUDGET_EXCEEDED: BudgetExceeded,
     Outcome.LOOP_DETECTED: LoopDetected,
+}
+_OF_LIMITS: Final[dict[str | None, type[CallRefused]]] = {
+    "max_iterations": MaxIterationsExceeded,
+    "unpriced": PriceUnknown,
 }
 
 
@@ -33,10 +38,11 @@ class Refusal:
         retry_after: Seconds until a call may be admitted again, `None` if unknown.
         detail: Why, in a few words of our own or of an operator.
         state: The circuit's state (empty when there is none).
-        limit: The field of `Limits` that is used up.
+        limit: The field of `Limits` that refuses it.
+        refused_by: Whose limit that is, one of `Budget.accounts`.
     """
 
-    __slots__ = ("detail", "limit", "name", "outcome", "retry_after", "state")
+    __slots__ = ("detail", "limit", "name", "outcome", "refused_by", "retry_after", "state")
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class Refusal:
         detail: str = "",
         state: str = "",
         limit: str | None = None,
+        refused_by: object = None,
     ) -> None:
         self.name = name
         self.outcome = outcome
@@ -54,11 +61,12 @@ class Refusal:
         self.detail = detail
         self.state = state
         self.limit = limit
+        self.refused_by = refused_by
 
     def __repr__(self) -> str:
         return f"<Refusal {self.name} {self.outcome} {self.detail}>"
 
     def error(self) -> CallRefused:
         """A new exception that says this. Never a shared one: each raise would add to its traceback."""
-        error = MaxIterationsExceeded if self.limit == "max_iterations" else _ERRORS[self.outcome]
+        error = _OF_LIMITS.get(self.limit) or _ERRORS[self.outcome]
         return error(self.name, self.retry_after, self.detail)

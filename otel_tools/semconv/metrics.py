@@ -9,6 +9,7 @@ from otel_tools.semconv.attributes import (
     CIRCUIT_FROM,
     CIRCUIT_NAME,
     CIRCUIT_REASON,
+    CIRCUIT_SHADOW,
     CIRCUIT_STATE,
     CIRCUIT_TO,
     DEGRADED,
@@ -133,15 +134,15 @@ CIRCUIT = Metric(
     "otel_tools.circuit_breaker.state",
     "observable_updown",
     "{state}",
-    "1 for the state a circuit is in, 0 for the others.",
-    (CIRCUIT_NAME, CIRCUIT_STATE),
+    "Circuits in each state: 1 for the state it is in, 0 for the others, unless a tool has several.",
+    (CIRCUIT_NAME, CIRCUIT_STATE, CIRCUIT_SHADOW),
 )
 CIRCUIT_TRANSITIONS = Metric(
     "otel_tools.circuit_breaker.transitions",
     "counter",
     "{transition}",
     "Changes of a circuit's state.",
-    (CIRCUIT_NAME, CIRCUIT_FROM, CIRCUIT_TO, CIRCUIT_REASON),
+    (CIRCUIT_NAME, CIRCUIT_FROM, CIRCUIT_TO, CIRCUIT_REASON, CIRCUIT_SHADOW),
 )
 CLIENT_COST = Metric(
     "otel_tools.client.cost", "counter", "USD", "Cost of LLM calls with a known price.", (PROVIDER_NAME, REQUEST_MODEL)

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from otel_tools.policy import Circuit, CircuitBreaker, Permit, Rejection, Transition, Verdict
+from otel_tools.policy import (
+    Action,
+    Circuit,
+    CircuitBreaker,
+    Layer,
+    Override,
+    Permit,
+    Rejection,
+    Transition,
+    Verdict,
+)
 from tests.policy.tools import Clock
 
 SUCCESS, FAILURE, NEUTRAL = Verdict.SUCCESS, Verdict.FAILURE, Verdict.NEUTRAL
@@ -106,6 +116,45 @@ def test_a_permit_counts_once() -> None:
     assert circuit.view().failures == 1
 
 
+def test_a_success_that_was_told_is_no_failure_later() -> None:
+    """The first report counts also where it changes nothing (property 9)."""
+    circuit = breaker(failures=1)
+    for verdict in (SUCCESS, NEUTRAL):
+        permit = circuit.acquire()
+        circuit.record(permit, verdict)
+        circuit.record(permit, FAILURE)
+    assert circuit.view().state == "closed"
+
+
+def test_a_lease_of_its_own() -> None:
+    """A lease that is given goes before the one of the settings, and other settings before both (property 6)."""
+    clock = Clock()
+    circuit = CircuitBreaker("search", Circuit(jitter=0.0, lease=50.0), lease=7.0, clock=clock)
+    for lease in (7.0, 30.0):
+        fail(circuit, 3)
+        clock.tick(60)
+        probe = circuit.acquire()
+        assert circuit.view().retry_after == lease
+        circuit.record(probe, SUCCESS)
+        circuit.configure(Circuit(jitter=0.0, lease=30.0))
+
+
+def test_a_healthy_circuit_takes_no_lock() -> None:
+    """Admission and success of a closed circuit are lock-free, before and after failures, and once reopened (2)."""
+    clock = Clock()
+    circuit = breaker(clock)
+    for history in ((), (FAILURE, SUCCESS), (FAILURE, FAILURE, FAILURE)):
+        for verdict in history:
+            circuit.record(circuit.acquire(), verdict)
+        if history[1:] == (FAILURE, FAILURE):
+            clock.tick(60)
+            circuit.record(circuit.acquire(), SUCCESS)
+        lock, circuit._lock = circuit._lock, None
+        for verdict in (SUCCESS, NEUTRAL):
+            circuit.record(circuit.acquire(), verdict)
+        circuit._lock = lock
+
+
 def test_neutral_hides_no_outage() -> None:
     """Arguments the model got wrong, between failures, neither count nor reset the count (property 3)."""
     circuit = breaker()
@@ -153,23 +202,27 @@ def test_jitter_is_drawn_once_per_opening(draw: float) -> None:
     assert answers.pop() == pytest.approx(60 * (1 + 0.2 * draw))
 
 
+def override(
+    circuit: CircuitBreaker, action: Action, expires_after: float | None = None, *, layer: Layer = "process"
+) -> None:
+    circuit.override(action, Override("incident 7", "ann", expires_after, layer))
+
+
 def test_an_operator_goes_first() -> None:
     """A forced-open circuit admits nothing, a disabled breaker everything, whatever the calls say (property 12)."""
     clock, log = Clock(), []
     circuit = breaker(clock, log.append)
     running = circuit.acquire()
-    circuit.disable("too touchy", "ann", 100)
+    override(circuit, Action.BYPASS, 100)
     fail(circuit, 10)
     assert circuit.view().state == "disabled"
-    circuit.force_open("incident 7", "bob", 30)
-    circuit.disable("too touchy", "ann", 50)
+    circuit.override(Action.FORCE_OPEN, Override("incident 8", "bob", 30))
+    override(circuit, Action.BYPASS, 50)
     circuit.record(running, SUCCESS)
     rejection = circuit.acquire()
     assert isinstance(rejection, Rejection)
-    assert (rejection.state, rejection.retry_after) == ("forced_open", 30)
-    override = circuit.view().override
-    assert override is not None
-    assert (override.reason, override.actor, override.expires_after) == ("incident 7", "bob", 30)
+    assert (rejection.state, rejection.retry_after, rejection.shadow) == ("forced_open", 30, False)
+    assert circuit.view().override == Override("incident 8", "bob", 30)
     clock.tick(30)
     assert isinstance(circuit.acquire(), Permit)
     assert circuit.view().state == "disabled"
@@ -189,7 +242,7 @@ def test_an_override_without_an_end_is_lifted_by_hand() -> None:
     """Nothing tells when a circuit forced open for good admits again, and `reset` does it (property 12)."""
     clock = Clock()
     circuit = breaker(clock)
-    circuit.force_open("incident 7", "bob")
+    override(circuit, Action.FORCE_OPEN)
     clock.tick(1e9)
     rejection = circuit.acquire()
     assert isinstance(rejection, Rejection)
@@ -197,6 +250,91 @@ def test_an_override_without_an_end_is_lifted_by_hand() -> None:
     circuit.reset()
     assert isinstance(circuit.acquire(), Permit)
     assert circuit.view().override is None
+
+
+def test_layers_do_not_touch_each_other() -> None:
+    """What the store says holds when this process lifts its own or resets, and the other way (property 12)."""
+    clock = Clock()
+    circuit = breaker(clock)
+    override(circuit, Action.FORCE_OPEN, 30)
+    override(circuit, Action.FORCE_OPEN, 20, layer="store")
+    override(circuit, Action.FORCE_OPEN, 10, layer="store")  # in place of the last one
+    assert circuit.view().override == Override("incident 7", "ann", 30, "process")
+    circuit.lift(Action.FORCE_OPEN, "process")
+    assert circuit.view().override == Override("incident 7", "ann", 10, "store")
+    circuit.reset()
+    assert circuit.view().state == "forced_open"
+    override(circuit, Action.FORCE_OPEN, 10)
+    shown = circuit.view().override
+    assert shown is not None
+    assert shown.layer == "store"  # of two that hold equally long
+    circuit.lift(Action.FORCE_OPEN, "store")
+    assert circuit.view().state == "forced_open"
+    clock.tick(10)
+    assert circuit.view().state == "closed"
+
+
+def test_metrics_only_counts_and_refuses_nothing() -> None:
+    """The breaker goes on in shadow; when it is lifted, what it says applies at once (property 12)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append)
+    fail(circuit, 2)
+    override(circuit, Action.METRICS_ONLY, 100)
+    fail(circuit)
+    view = circuit.view()
+    assert (view.state, view.automatic, view.retry_after, view.failures) == ("metrics_only", "open", 0.0, 0)
+    clock.tick(40)
+    rejection = circuit.acquire()
+    assert isinstance(rejection, Rejection)
+    assert (rejection.state, rejection.retry_after, rejection.shadow) == ("open", 20, True)
+    circuit.lift(Action.METRICS_ONLY, "process")
+    rejection = circuit.acquire()
+    assert isinstance(rejection, Rejection)
+    assert rejection.shadow is False
+    names = ("closed", "metrics_only"), ("closed", "open"), ("metrics_only", "open")
+    assert [(one.from_, one.to, one.reason, one.retry_after, one.shadow) for one in log] == [
+        (*names[0], "manual", None, False),
+        (*names[1], "threshold", 60, True),
+        (*names[2], "manual", 20, False),
+    ]
+
+
+def test_an_expired_shadow_is_told_before_what_follows() -> None:
+    """A failure after `metrics_only` has run out opens the circuit in earnest, whoever notices first (property 15)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append)
+    override(circuit, Action.METRICS_ONLY, 10)
+    permits = [circuit.acquire() for _ in range(3)]
+    clock.tick(10)
+    assert circuit.view().state == "closed"
+    for permit in permits:
+        circuit.record(permit, FAILURE)
+    assert [(one.to, one.reason, one.shadow) for one in log] == [
+        ("metrics_only", "manual", False),
+        ("closed", "expired", False),
+        ("open", "threshold", False),
+    ]
+
+
+def test_since_is_when_the_state_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An override set anew does not begin its state anew; one that ran out ends when it did, not when noticed (1)."""
+    clock = Clock()
+    monkeypatch.setattr(time, "time", lambda: 5e8 + clock.now)
+    circuit = breaker(clock)
+    clock.tick(5)
+    override(circuit, Action.FORCE_OPEN, 30)
+    clock.tick(10)
+    override(circuit, Action.FORCE_OPEN, 20)
+    override(circuit, Action.BYPASS, 60)
+    assert circuit.view().since == 5e8 + 1005
+    clock.tick(25)
+    assert (circuit.view().state, circuit.view().since) == ("disabled", 5e8 + 1035)
+    circuit.acquire()
+    assert (circuit.view().state, circuit.view().since) == ("disabled", 5e8 + 1035)
+    clock.tick(100)
+    assert (circuit.view().state, circuit.view().since) == ("closed", 5e8 + 1075)
+    circuit.acquire()
+    assert (circuit.view().state, circuit.view().since) == ("closed", 5e8 + 1075)
 
 
 def test_reading_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,13 +353,3 @@ def test_reading_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     probe = circuit.acquire()
     assert isinstance(probe, Permit)
     assert probe.probe
-
-
-def test_keys_are_independent() -> None:
-    """What happens to one circuit leaves another one's view as it was (property 14)."""
-    clock = Clock()
-    one, other = breaker(clock), breaker(clock)
-    before = other.view()
-    fail(one, 3)
-    assert (other.view().state, other.view().failures) == (before.state, before.failures)
-    assert isinstance(other.acquire(), Permit)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from typing import Any
 
 import pytest
 
 from otel_tools import errors
-from otel_tools.policy import Circuit, CircuitBreaker, CircuitState, Permit, Rejection, Transition, Verdict
+from otel_tools.policy import (
+    Action,
+    Circuit,
+    CircuitBreaker,
+    CircuitState,
+    Override,
+    Permit,
+    Rejection,
+    Transition,
+    Verdict,
+)
+from otel_tools.policy.generation import Generation
 from tests.policy.tools import Clock, at_once, held, in_child
 
 SUCCESS, FAILURE, NEUTRAL = Verdict.SUCCESS, Verdict.FAILURE, Verdict.NEUTRAL
@@ -93,13 +106,18 @@ def test_a_faulty_listener_changes_nothing(monkeypatch: pytest.MonkeyPatch, capl
         states.append((transition.to, circuit.view().state))
         circuit.acquire()
         if transition.to == "open":
-            circuit.disable("by the listener", "listener")
+            circuit.override(Action.BYPASS, Override("by the listener", "listener"))
         raise RuntimeError("exporter is down")
 
     circuit = breaker(listener=listener)
     fail(circuit, 3)
     assert states == [("open", "open"), ("disabled", "disabled")]
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]  # once
+    assert [(record.getMessage(), record.exc_info[0]) for record in caplog.records if record.exc_info] == [
+        (
+            "otel-tools failed while telling of a circuit breaker's transition; the program goes on (reported once)",
+            RuntimeError,
+        )
+    ]
 
 
 def test_a_blocking_listener_blocks_nobody_else() -> None:
@@ -137,6 +155,57 @@ def test_a_finaliser_may_report_in_the_middle_of_a_report() -> None:
     circuit._clock = reentrant
     circuit.record(permits[0], FAILURE)
     assert [(transition.from_, transition.to) for transition in log] == [("closed", "open")]
+
+
+def test_a_finaliser_may_report_while_an_operator_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is collected in the middle of an override counts nowhere, and one change is told (property 19)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append, failures=1)
+    permits = [circuit.acquire()]
+
+    def reentrant(*args: Any) -> Generation:
+        if permits:
+            circuit.record(permits.pop(), FAILURE)
+        return Generation(*args)
+
+    monkeypatch.setattr("otel_tools.policy.breaker.Generation", reentrant)
+    circuit.override(Action.FORCE_OPEN, Override("incident 7", "ann", 30))
+    assert [(transition.from_, transition.to) for transition in log] == [("closed", "forced_open")]
+    assert (circuit.view().state, circuit.view().retry_after) == ("forced_open", 30)
+    assert abs(circuit.view().since - time.time()) < 60
+    clock.tick(30)
+    assert isinstance(circuit.acquire(), Permit)
+
+
+@pytest.mark.parametrize("action", [Action.FORCE_OPEN, Action.METRICS_ONLY])
+@pytest.mark.parametrize("done", range(1, 4))
+def test_fork_in_the_middle_of_an_override(monkeypatch: pytest.MonkeyPatch, action: Action, done: int) -> None:
+    """Wherever another thread was in lifting an override when the process forked, the child gets past it (18)."""
+    clock = Clock()
+    circuit = breaker(clock, failures=1)
+    circuit.override(action, Override("incident 7", "ann"))
+    steps = iter(range(done))
+
+    def step(circuit: CircuitBreaker, name: str, value: Any) -> None:
+        if next(steps, None) is None:
+            raise _Stopped
+        object.__setattr__(circuit, name, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CircuitBreaker, "__setattr__", step, raising=False)
+        with contextlib.suppress(_Stopped):
+            circuit.lift(action, "process")
+    circuit.after_fork()
+    fail(circuit)
+    rejection = circuit.acquire()
+    assert isinstance(rejection, Rejection)
+    assert not rejection.shadow
+    clock.tick(60)
+    assert isinstance(circuit.acquire(), Permit)
+
+
+class _Stopped(Exception):
+    """What another thread was doing when the process forked."""
 
 
 def test_fork_while_another_thread_holds_the_lock() -> None:

@@ -219,3 +219,17 @@ print(json.dumps([sorted(ours), "asyncio" in sys.modules, threading.active_count
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == [[], False, 1]
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [("otel_tools.engine", NEUTRAL), ("otel_tools.demo.agent", FAILURE), ("otel_toolsmith", FAILURE), (None, FAILURE)],
+)
+def test_whose_frame_a_wrong_call_was_made_in(module: str | None, expected: tuple[Any, ...]) -> None:
+    """A `TypeError` whose innermost frame is ours was raised by calling; the demo's tools are not ours (property 3)."""
+    code = compile("def call(): raise TypeError", "<call>", "exec")
+    names: dict[str, Any] = {"__name__": module}
+    exec(code, names)  # the frame of a module of that name
+    with pytest.raises(TypeError) as raised:
+        names["call"]()
+    assert classify(raised.value) == expected

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_tools.policy import FAILED, REFUSED, note, structured_error
+from otel_tools.policy import FAILED, REFUSED, loop_warning, note, structured_error
 
 REASONS = sorted(FAILED | REFUSED)
 
@@ -71,7 +71,43 @@ def test_every_reason(reason: str, critical: bool) -> None:
     assert "{" not in error["message"]
 
 
-@pytest.mark.parametrize("reason", ["disabled", "budget_exceeded"])
+def test_what_an_operator_opened_is_no_outage() -> None:
+    """A circuit that an operator opened has words of its own: it is a control, and does not close by waiting (20)."""
+    assert structured_error("search", "forced_open", retry_after=120.0, critical=True) == {
+        "is_error": True,
+        "error": {
+            "type": "tool_unavailable",
+            "reason": "forced_open",
+            "tool": "search",
+            "retryable": False,
+            "retry_after_s": 120,
+            "attempted": False,
+            "outcome": "not_attempted",
+            "critical": True,
+            "message": "An operator took search out of service. Do not call it again in this turn. "
+            "Tell the user that search is out of service.",
+        },
+    }
+
+
+@pytest.mark.parametrize("reason", [*REASONS, "forced_open"])
+def test_a_note_again_is_shorter(reason: str) -> None:
+    """A note that the model was given before is the same without its message (property 20)."""
+    full = structured_error("search", reason, retry_after=3)
+    del full["error"]["message"]
+    assert json.loads(note("search", reason, retry_after=3, again=True)) == full
+    assert note("search", reason, retry_after=3, again=True) == note("search", reason, retry_after=4.5, again=True)
+
+
+def test_a_warning_of_a_loop() -> None:
+    """What a model is told with a repeated result names the tool and the count, and no way round (property 20)."""
+    assert loop_warning("search", 3) == (
+        "Note: search has given this result 3 times in a row for the same arguments. It will not be called with them "
+        "again. Do not repeat the call. Use this result, or tell the user what is missing."
+    )
+
+
+@pytest.mark.parametrize("reason", ["disabled", "budget_exceeded", "forced_open", "loop_detected"])
 def test_controls_are_not_worked_round(reason: str) -> None:
     """What an operator or a limit stopped is not to be retried, nor to be had in another way (property 20)."""
     error = structured_error("search", reason)["error"]
@@ -111,3 +147,20 @@ def test_bytes_are_stable(
 def test_steps(seconds: float, rounded: int) -> None:
     """Times to wait are rounded up to a few values, so that the prompt cache holds (property 20)."""
     assert structured_error("search", "circuit_open", retry_after=seconds)["error"]["retry_after_s"] == rounded
+
+
+def test_a_note_says_all_that_the_error_does() -> None:
+    """Criticality, deadline and time to wait are in the note as in the structured error (property 20)."""
+    given = {"retry_after": 7.0, "critical": True, "timeout": 2.5}
+    assert json.loads(note("search", "timeout", **given)) == structured_error("search", "timeout", **given)
+    assert "did not finish within 2.5 s. " in note("search", "timeout", **given)
+    assert structured_error("search", "timeout")["error"]["message"].startswith("search did not finish. ")
+
+
+def test_a_critical_tool_has_advice_of_its_own() -> None:
+    """Without a critical tool the request cannot be completed; without an optional one it goes on (property 20)."""
+    messages = [structured_error("search", "circuit_open", critical=it)["error"]["message"] for it in (True, False)]
+    assert [message.partition(" in this turn. ")[2] for message in messages] == [
+        "Tell the user that the request cannot be completed now without search.",
+        "Continue without it and tell the user that its results are missing.",
+    ]

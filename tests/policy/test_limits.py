@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from otel_tools.errors import BudgetExceeded, MaxIterationsExceeded
-from otel_tools.policy import Budget, Limits, Outcome, Refusal, Reservation
-from tests.policy.tools import at_once, held, in_child
+from otel_tools.errors import BudgetExceeded, ConfigError, MaxIterationsExceeded, PriceUnknown
+from otel_tools.policy import Budget, Limits, Outcome, Refusal, Reservation, Unpriced
+from tests.policy.tools import Clock, at_once, held, in_child
 
 
 def granted(budget: Budget, kind: Any = "llm", **amounts: Any) -> Reservation:
@@ -59,6 +61,136 @@ def test_without_estimates_the_largest_call_so_far_is_reserved() -> None:
     for reservation in reservations:
         budget.settle(reservation, cost=0.1)
     granted(budget)
+
+
+def test_estimates_below_the_largest_call_so_far_are_not_believed() -> None:
+    """What is reserved is the estimate or the largest call so far, whichever is more (property 15)."""
+    budget = Budget(Limits(max_tokens=1000))
+    budget.settle(granted(budget, tokens=10), tokens=300)
+    assert granted(budget, tokens=10).amounts["max_tokens"] == 300
+    assert granted(budget, tokens=400).amounts["max_tokens"] == 400
+    assert refused(budget, tokens=10).detail == "max_tokens of 1000"
+
+
+def test_what_may_be_more_than_is_known_counts_as_reserved() -> None:
+    """A call that used an unknown amount counts as what was reserved for it, or as what is known if that is more."""
+    budget = Budget(Limits(max_tokens=1000, max_cost_usd=1.0))
+    budget.settle(granted(budget, tokens=100, cost=0.1), tokens=5, at_least=True)
+    assert budget.accounts[0].used == {"max_iterations": 1, "max_tool_calls": 0, "max_tokens": 100, "max_cost_usd": 0.1}
+    budget.settle(granted(budget, tokens=100, cost=0.1), tokens=400, cost=0.4, at_least=True)
+    assert budget.accounts[0].used == {"max_iterations": 2, "max_tool_calls": 0, "max_tokens": 500, "max_cost_usd": 0.5}
+
+
+_STEPS = st.lists(
+    st.tuples(st.just("reserve"), st.integers(0, 150), st.floats(0, 1))
+    | st.tuples(st.sampled_from(["settle", "at least", "release"]), st.integers(0, 9), st.floats(0, 1)),
+    max_size=60,
+)
+
+
+@given(_STEPS, st.integers(1, 600), st.integers(1, 30))
+def test_any_interleaving_stays_within_one_reservation(
+    steps: list[tuple[str, int, float]], cap: int, calls: int
+) -> None:
+    """However calls overlap: never more calls than allowed, spend within the cap and one reservation, no residue."""
+    budget = Budget(Limits(), Budget(Limits(max_tokens=cap, max_iterations=calls)))
+    account = budget.accounts[0]
+    running: list[Reservation] = []
+    spent = made = 0
+    largest = 0.0
+    for action, number, share in steps:
+        if action == "reserve":
+            reserved = budget.reserve("llm", tokens=number)
+            if isinstance(reserved, Reservation):
+                running.append(reserved)
+                made, largest = made + 1, max(largest, reserved.amounts["max_tokens"])
+        elif running:
+            call = running.pop(number % len(running))
+            used = int(call.amounts["max_tokens"] * share)
+            if action == "release":
+                budget.release(call)
+                made -= 1
+            else:
+                budget.settle(call, used, at_least=action == "at least")
+                spent += used if action == "settle" else int(call.amounts["max_tokens"])
+        assert made <= calls
+        assert spent <= cap + largest
+        held_back = sum(call.amounts["max_tokens"] for call in running)
+        assert (account.used["max_tokens"], account.used["max_iterations"]) == (spent + held_back, made)
+    for call in running:
+        budget.release(call)
+    assert account.used["max_tokens"] == spent
+
+
+def test_a_session_runs_out_of_time() -> None:
+    """After its duration no call is granted, be it of a model, a tool or a session inside; before it, all are."""
+    clock = Clock()
+    outer = Budget(Limits(max_duration=60), clock=clock)
+    clock.tick(30)
+    inner = Budget(Limits(max_duration=60), outer, clock=clock)
+    clock.tick(29.9)
+    granted(inner)
+    granted(inner, "tool")
+    clock.tick(0.1)
+    refusal = refused(inner, "tool")
+    assert (refusal.limit, refusal.detail) == ("max_duration", "max_duration of 60 s")
+    assert refusal.refused_by is outer.accounts[0]
+    assert type(refused(outer).error()) is BudgetExceeded
+
+
+@pytest.mark.parametrize("unpriced", list(Unpriced))
+def test_a_model_without_a_price(unpriced: Unpriced) -> None:
+    """With a cost limit it is refused only by `deny`, in words that say what to do; it reserves no money."""
+    limits = Limits(max_cost_usd=1.0, max_tokens=1000, unpriced=unpriced)
+    budget = Budget(Limits(), Budget(limits))
+    assert budget.warns_unpriced == (unpriced is Unpriced.WARN)
+    granted(budget, tokens=10, cost=0.1)
+    if unpriced is not Unpriced.DENY:
+        amounts = granted(budget, tokens=10, cost=None).amounts
+        assert amounts == {"max_iterations": 1, "max_tokens": 10, "max_cost_usd": 0}
+        return
+    refusal = budget.reserve("llm", "the LLM", tokens=10, cost=None, model="my-model")
+    assert isinstance(refusal, Refusal)
+    error = refusal.error()
+    assert (type(error), refusal.outcome, refusal.limit) == (PriceUnknown, Outcome.BUDGET_EXCEEDED, "unpriced")
+    assert str(error) == (
+        "the LLM was not called, its price is not known: max_cost_usd needs the price of 'my-model': "
+        "give it under `prices:` or set `unpriced: warn`"
+    )
+
+
+def test_without_a_cost_limit_no_price_is_needed() -> None:
+    """`deny` is about the cost limit: without one, a model without a price is called."""
+    granted(Budget(Limits(max_tokens=1000, unpriced=Unpriced.DENY)), cost=None)
+
+
+def test_what_calls_should_say_of_themselves() -> None:
+    """A budget tells whether tokens or cost are limited, by itself or around it: only then are estimates made."""
+    outer = Budget(Limits(max_cost_usd=1.0))
+    assert (outer.limits_tokens, outer.limits_cost) == (False, True)
+    inner = Budget(Limits(max_tokens=10), outer)
+    assert (inner.limits_tokens, inner.limits_cost) == (True, True)
+    counting = Budget(Limits(max_iterations=1, max_duration=5))
+    assert (counting.limits_tokens, counting.limits_cost) == (False, False)
+    assert Budget(Limits(max_repeats=2, unpriced=Unpriced.DENY)).accounts == ()
+
+
+@pytest.mark.parametrize(
+    ("given_limits", "message"),
+    [
+        ({"max_duration": 0}, "max_duration must be greater than 0, not 0"),
+        ({"max_repeats": 1}, "max_repeats must be 2 or more: every call is the first of its kind once"),
+        (
+            {"max_cost_usd": 1.0, "unpriced": Unpriced.COUNT_TOKENS},
+            "unpriced: count_tokens needs max_tokens, the limit to count against",
+        ),
+    ],
+)
+def test_limits_that_cannot_be(given_limits: dict[str, Any], message: str) -> None:
+    """A limit that makes no sense is refused in words that say why."""
+    with pytest.raises(ConfigError) as raised:
+        Limits(**given_limits)
+    assert str(raised.value) == message
 
 
 def test_a_single_call_is_never_refused_by_its_own_estimate() -> None:
@@ -138,3 +270,28 @@ def test_fork_while_the_budget_is_locked() -> None:
     budget = Budget(Limits(max_iterations=1))
     with held(budget.accounts[-1].lock):
         assert in_child(lambda: isinstance(budget.reserve("llm"), Reservation))
+
+
+def test_a_tool_call_that_costs_reserves_its_cost() -> None:
+    """A tool call that asks for money gets it reserved, is refused when none is left, and else reserves none (15)."""
+    budget = Budget(Limits(max_cost_usd=1.0, max_tool_calls=9))
+    assert granted(budget, "tool", tokens=5, cost=0.4).amounts == {
+        "max_tool_calls": 1,
+        "max_tokens": 5,
+        "max_cost_usd": 0.4,
+    }
+    assert granted(budget, "tool").amounts == granted(budget, "tool", cost=None).amounts == {"max_tool_calls": 1}
+    granted(budget, "tool", cost=0.6)
+    assert refused(budget, "tool", cost=0.1).limit == "max_cost_usd"
+
+
+def test_what_is_not_said_of_a_call() -> None:
+    """A call without a name is called by its kind, a model without one is said to have none, nothing is 0 (19)."""
+    budget = Budget(Limits(max_tokens=10, max_cost_usd=1.0, unpriced=Unpriced.DENY))
+    refusal = budget.reserve("llm", cost=None)
+    assert isinstance(refusal, Refusal)
+    assert refusal.name == "llm"
+    assert refusal.detail.startswith("max_cost_usd needs the price of a model without a name: give it")
+    budget.settle(granted(budget, tokens=9, cost=0.5))
+    assert budget.accounts[0].used == {"max_iterations": 1, "max_tool_calls": 0, "max_tokens": 0, "max_cost_usd": 0.0}
+    assert (Refusal("search", Outcome.DISABLED).detail, Refusal("search", Outcome.DISABLED).state) == ("", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_tools.errors import CallRefused, CircuitOpen, ToolDisabled
-from otel_tools.policy import Attempt, Circuit, Mode, Outcome, Pipeline, Policy, Refusal, Transition, Verdict
+from otel_tools.policy import (
+    Action,
+    Attempt,
+    Circuit,
+    Mode,
+    Outcome,
+    Override,
+    Pipeline,
+    Policy,
+    Refusal,
+    Transition,
+    Verdict,
+)
 from tests.policy.tools import Clock
 
 SUCCESS, FAILURE, NEUTRAL = Verdict.SUCCESS, Verdict.FAILURE, Verdict.NEUTRAL
@@ -56,7 +69,8 @@ def test_an_open_circuit_refuses() -> None:
     fail(tool)
     clock.tick(15)
     refusal = refused(tool)
-    assert (refusal.outcome, refusal.retry_after, refusal.state) == (Outcome.CIRCUIT_OPEN, 45, "open")
+    assert (refusal.name, refusal.outcome, refusal.retry_after) == ("search", Outcome.CIRCUIT_OPEN, 45)
+    assert (refusal.state, refusal.detail) == ("open", "")
     error = refusal.error()
     assert type(error) is CircuitOpen
     assert str(error) == "search is unavailable, its circuit is open; retry after 45 s"
@@ -64,6 +78,7 @@ def test_an_open_circuit_refuses() -> None:
     clock.tick(45)
     probe = admitted(tool)
     assert (probe.probe, probe.state, refused(tool).state) == (True, "half_open", "half_open")
+    assert refused(tool).detail == "its probe is still running"
 
 
 def test_refusals_share_nothing() -> None:
@@ -124,13 +139,29 @@ def test_an_operator_opens_the_circuit_in_both_modes(mode: Mode) -> None:
     """What an operator forces open refuses also where policy only observes, and without a circuit (property 12)."""
     tool = pipeline(mode, circuit=None)
     assert tool.view().circuit is None
+    assert tool.view().states == {}
     tool.force_open("incident 7", "ann")
-    assert refused(tool).outcome is Outcome.CIRCUIT_OPEN
-    circuit = tool.view().circuit
-    assert circuit is not None
-    assert circuit.state == "forced_open"
+    assert (refused(tool).outcome, refused(tool).detail) == (Outcome.CIRCUIT_OPEN, "an operator opened it")
+    view = tool.view()
+    assert view.circuit is not None
+    assert (view.circuit.state, view.mode, view.states) == ("forced_open", mode, {"forced_open": 1})
     tool.reset()
     tool.settle(admitted(tool), SUCCESS)
+
+
+def test_what_an_operator_sets_says_who_and_why() -> None:
+    """Each of the named ways sets reason, actor and end in the layer of this process (property 12)."""
+    tool = pipeline()
+    given = ("incident 7", "ann", 30.0)
+    tool.disable(*given)
+    tool.bypass(*given)
+    bypassed = tool.view().circuit
+    tool.force_open(*given)
+    forced = tool.view().circuit
+    assert bypassed is not None
+    assert forced is not None
+    assert (bypassed.state, forced.state) == ("disabled", "forced_open")
+    assert {tool.view().disabled, bypassed.override, forced.override} == {Override(*given, "process")}
 
 
 def test_a_bypassed_circuit_counts_nothing() -> None:
@@ -169,29 +200,139 @@ def test_observing_refuses_nothing() -> None:
     assert (admitted(other).state, other.in_flight) == ("open", 1)
 
 
+def _told(pipeline: Pipeline, clock: Clock, history: list[Any]) -> list[Outcome | None]:
+    """What was refused, or would have been."""
+    answers: list[Outcome | None] = []
+    for seconds, verdict, says_when in history:
+        clock.tick(seconds)
+        answer = pipeline.admit()
+        if isinstance(answer, Refusal):
+            answers.append(answer.outcome)
+        else:
+            answers.append(answer.would_refuse)
+            pipeline.settle(answer, verdict, 20.0 if says_when else None)
+    return answers
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from([0.0, 1.0, 30.0, 60.0, 130.0]), st.sampled_from(list(Verdict)), st.booleans()),
         max_size=40,
-    )
+    ),
+    st.sampled_from([{}, {"failure_rate": 0.5, "window": 4, "minimum_calls": 2}]),
 )
-def test_observing_tells_what_enforcing_does(history: list[tuple[float, Verdict, bool]]) -> None:
-    """On the same history, observe mode has the same transitions and names the same refusals (property 12)."""
-    logs: dict[Mode, list[Transition]] = {OBSERVE: [], ENFORCE: []}
-    answers: dict[Mode, list[Outcome | None]] = {OBSERVE: [], ENFORCE: []}
-    for mode, log in logs.items():
+def test_a_shadow_tells_what_its_enforcing_twin_does(history: list[Any], settings: dict[str, Any]) -> None:
+    """In observe mode and in `metrics_only`: the same transitions, marked, and the same refusals named (12)."""
+    logs: dict[str, list[Transition]] = {"enforce": [], "observe": [], "metrics_only": []}
+    answers = {}
+    for kind, log in logs.items():
         clock = Clock()
-        tool = pipeline(mode, clock, log.append)
-        for seconds, verdict, says_when in history:
-            clock.tick(seconds)
-            answer = tool.admit()
-            if isinstance(answer, Refusal):
-                answers[mode].append(answer.outcome)
-            else:
-                answers[mode].append(answer.would_refuse)
-                tool.settle(answer, verdict, 20.0 if says_when else None)
-    assert logs[OBSERVE] == logs[ENFORCE]
-    assert answers[OBSERVE] == answers[ENFORCE]
+        circuit = Circuit(jitter=0.0, **settings)
+        tool = pipeline(OBSERVE if kind == "observe" else ENFORCE, clock, log.append, circuit=circuit)
+        if kind == "metrics_only":
+            tool.override(Action.METRICS_ONLY, Override("rolling it out", "ann"))
+            log.clear()
+        answers[kind] = _told(tool, clock, history)
+        logs[kind] = [replace(one, sequence=number, shadow=False) for number, one in enumerate(log)]
+        assert {one.shadow for one in log} <= {kind != "enforce"}
+    assert logs["observe"] == logs["metrics_only"] == logs["enforce"]
+    assert answers["observe"] == answers["metrics_only"] == answers["enforce"]
+
+
+def test_metrics_only_refuses_nothing() -> None:
+    """A call that the breaker would refuse runs, says so, and is not counted; limits of other kinds act (12)."""
+    clock = Clock()
+    tool = pipeline(clock=clock, max_in_flight=2, timeout=5.0)
+    tool.override(Action.METRICS_ONLY, Override("rolling it out", "ann"))
+    fail(tool)
+    shadow = admitted(tool)
+    assert (shadow.would_refuse, shadow.state, shadow.timeout) == (Outcome.CIRCUIT_OPEN, "open", 5.0)
+    tool.settle(shadow, SUCCESS)
+    circuit = tool.view().circuit
+    assert circuit is not None
+    assert (circuit.state, circuit.automatic) == ("metrics_only", "open")
+    running = [admitted(tool), admitted(tool)]
+    assert refused(tool).outcome is Outcome.BULKHEAD_FULL
+    for attempt in running:
+        tool.settle(attempt, FAILURE)
+    clock.tick(60)
+    probe = admitted(tool)
+    assert (probe.would_refuse, probe.probe, tool.in_flight) == (None, True, 1)
+    tool.lift(Action.METRICS_ONLY, "process")
+    assert refused(tool).state == "half_open"
+
+
+def test_the_kill_switch_of_either_layer_holds() -> None:
+    """A tool is off while one layer says so; shown is what holds longest, of equals the store's (property 12)."""
+    clock = Clock()
+    tool = pipeline(clock=clock)
+    tool.disable("leaks data", "ann", 20)
+    tool.override(Action.DISABLE, Override("incident 7", "bob", 10, "store"))
+    assert tool.view().disabled == Override("leaks data", "ann", 20)
+    tool.enable()
+    assert (refused(tool).detail, refused(tool).retry_after) == ("incident 7", 10)
+    tool.disable("leaks data", "ann", 10)
+    assert tool.view().disabled == Override("incident 7", "bob", 10, "store")
+    tool.lift(Action.DISABLE, "store")
+    assert tool.view().disabled == Override("leaks data", "ann", 10)
+    tool.reset()
+    assert not tool.idle
+    clock.tick(10)
+    assert tool.idle
+    tool.settle(admitted(tool), SUCCESS)
+    tool.disable("again", "ann")
+    assert refused(tool).detail == "again"
+
+
+def test_a_slow_call_counts_as_a_failure() -> None:
+    """A success that took too long counts against the circuit, a neutral call does not; a slow probe failed (3, 5)."""
+    clock = Clock()
+    tool = pipeline(clock=clock, circuit=Circuit(jitter=0.0, failures=2, slow_after=4.0))
+    assert tool.timed
+    for verdict, seconds in ((SUCCESS, 4.0), (NEUTRAL, 9.0), (SUCCESS, 3.9), (SUCCESS, 9.0), (SUCCESS, 4.0)):
+        tool.settle(admitted(tool), verdict, seconds=seconds)
+    clock.tick(60)
+    tool.settle(admitted(tool), SUCCESS, seconds=5.0)
+    circuit = tool.view().circuit
+    assert circuit is not None
+    assert (circuit.state, circuit.reopens) == ("open", 1)
+
+
+def test_a_call_without_a_duration_is_not_slow() -> None:
+    """Who settles a call without saying how long it took says nothing against it (property 3)."""
+    tool = pipeline(circuit=Circuit(failures=1, slow_after=0.5))
+    tool.settle(admitted(tool), SUCCESS)
+    assert admitted(tool).state == "closed"
+
+
+def test_the_jitter_is_the_pipelines() -> None:
+    """The numbers of the given source decide how long its circuit stays open (property 13)."""
+    tool = Pipeline(
+        "search", Policy(circuit=Circuit(failures=1, jitter=1.0)), ENFORCE, clock=Clock(), random=lambda: 0.5
+    )
+    fail(tool, 1)
+    assert refused(tool).retry_after == 90
+
+
+def test_opened_by_others_and_seen_by_them() -> None:
+    """What they saw must still be so; then they decide when the next probe may be made (property 8)."""
+    clock = Clock()
+    tool = pipeline(clock=clock)
+    tool.open_for(30.0, None)
+    seen = tool.opening
+    tool.open_for(100.0, None)
+    assert refused(tool).retry_after == 30
+    tool.open_for(0.0, seen)
+    tool.settle(admitted(tool), FAILURE)
+    tool.open_for(1.0, seen)
+    assert refused(tool).retry_after == 120
+
+
+def test_time_is_measured_only_where_it_counts() -> None:
+    """A pipeline says whether it needs to know how long calls took (property 3)."""
+    assert not pipeline().timed
+    assert not pipeline(circuit=None).timed
+    assert pipeline(circuit=Circuit(min_span=1.0)).timed
 
 
 def test_the_lease_of_a_probe_outlasts_its_deadline() -> None:

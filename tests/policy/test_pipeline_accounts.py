@@ -57,11 +57,19 @@ def test_workers_are_capped_without_a_setting() -> None:
     tool = pipeline(timeout=1.0)
     hung = [admitted(tool, worker=True) for _ in range(16)]
     assert refused(tool, worker=True).outcome is Outcome.BULKHEAD_FULL
+    assert refused(tool, worker=True).detail == "16 calls in flight"
     extra = tool.admit()
     assert isinstance(extra, Attempt)
     for attempt in (*hung, extra):
         tool.settle(attempt, NEUTRAL)
     assert isinstance(tool.admit(worker=True), Attempt)
+
+
+def test_a_setting_caps_workers_too() -> None:
+    """A policy's own cap, lower or higher, is also that of calls in worker threads (property 17)."""
+    for cap in (2, 20):
+        tool = pipeline(timeout=1.0, max_in_flight=cap)
+        assert [type(tool.admit(worker=True)) for _ in range(cap + 1)] == [Attempt] * cap + [Refusal]
 
 
 def test_an_abandoned_call_keeps_its_place() -> None:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from otel_tools.policy import Attempt, Circuit, Mode, Outcome, Pipelines, Policy, Refusal, Verdict, pipelines
+from otel_tools.policy import (
+    Action,
+    Attempt,
+    Circuit,
+    Mode,
+    Opening,
+    Outcome,
+    Override,
+    Pipelines,
+    Policy,
+    Refusal,
+    Transition,
+    Verdict,
+    pipelines,
+)
 from tests.policy.tools import Clock, at_once, held, in_child
 
 
@@ -46,6 +60,48 @@ def test_one_pipeline_per_name() -> None:
     assert isinstance(tools.get("search").admit(), Refusal)
     assert isinstance(tools.get("mail").admit(), Attempt)
     assert looked_up == ["search", "mail"]
+
+
+def test_pipelines_share_clock_dice_and_listener() -> None:
+    """Every circuit lives on the registry's clock, draws from its source and tells its listener (properties 13, 15)."""
+    log: list[Transition] = []
+    policy = Policy(circuit=Circuit(failures=1, jitter=1.0))
+    tools = Pipelines(lambda _: (policy, Mode.ENFORCE), clock=Clock(), random=lambda: 0.5, listener=log.append)
+    for name in ("search", "mail"):
+        fail(tools, name)
+    assert [(one.name, one.to, one.retry_after) for one in log] == [("search", "open", 90.0), ("mail", "open", 90.0)]
+
+
+@pytest.mark.usefixtures("_small")
+def test_a_policy_is_looked_up_once() -> None:
+    """Also for a name beyond the first ones, while its pipeline is kept (property 14)."""
+    looked_up: list[str] = []
+    tools = registry(looked_up)
+    for name in ("a", "b", "c", "c", "a"):
+        tools.get(name)
+    assert looked_up == ["a", "b", "c"]
+
+
+@pytest.mark.usefixtures("_small")
+def test_what_was_set_on_a_late_name_can_be_lifted() -> None:
+    """A name beyond the first ones, called before an operator came to it, is found again (property 12)."""
+    tools = registry()
+    for name in ("a", "b", "c"):
+        tools.get(name)
+    tools.disable("c", "leaks data", "ann")
+    assert isinstance(tools.get("c").admit(), Refusal)
+    tools.enable("c")
+    assert isinstance(tools.get("c").admit(), Attempt)
+
+
+def test_what_an_operator_sets_says_who_and_why() -> None:
+    """Each of the named ways sets reason, actor and end in the layer of this process (property 12)."""
+    given = ("incident 7", "ann", 30.0)
+    tools = registry()
+    for act in (tools.disable, tools.force_open, tools.bypass):
+        act(act.__name__, *given)
+    found = {view.name: view.disabled or (view.circuit and view.circuit.override) for view in tools.views()}
+    assert found == dict.fromkeys(["disable", "force_open", "bypass"], Override(*given, "process"))
 
 
 @pytest.mark.usefixtures("_many_switches")
@@ -111,6 +167,78 @@ def test_operators_reach_names_that_were_not_seen_yet() -> None:
     assert all(isinstance(tools.get(name).admit(), Attempt) for name in ("mail", "search"))
 
 
+def test_layers_by_name() -> None:
+    """Both layers reach names not seen yet, a reset leaves the store's, lifting makes no pipelines (property 12)."""
+    tools = registry()
+    for action in Action:
+        tools.lift("unknown", action, "store")
+    tools.reset("unknown")
+    tools.enable("unknown")
+    tools.forget("unknown")
+    assert (names(tools), "unknown" in tools) == ([], False)
+    for action in (Action.FORCE_OPEN, Action.METRICS_ONLY):
+        tools.override("search", action, Override("incident 7", "ann", 60, "store"))
+    tools.bypass("search", "too touchy", "bob")
+    states = [tools.get("search").view().circuit]
+    tools.lift("search", Action.FORCE_OPEN, "process")
+    tools.lift("search", Action.FORCE_OPEN, "store")
+    states.append(tools.get("search").view().circuit)
+    tools.reset("search")
+    states.append(tools.get("search").view().circuit)
+    assert [(view.state, view.override) for view in states if view] == [
+        ("forced_open", Override("incident 7", "ann", 60, "store")),
+        ("disabled", Override("too touchy", "bob")),
+        ("metrics_only", Override("incident 7", "ann", 60, "store")),
+    ]
+    assert "search" in tools
+
+
+@pytest.mark.usefixtures("_small")
+def test_what_an_operator_set_keeps_a_name_until_it_expires() -> None:
+    """A name beyond the first ones is kept while any override of it holds, and may go afterwards (property 14)."""
+    tools = registry()
+    for name in ("a", "b", "c"):
+        tools.get(name)
+    tools.override("c", Action.DISABLE, Override("leaks data", "ann", 30, "store"))
+    for number in range(5):
+        tools.get(f"invented {number}")
+    assert "c" in names(tools)
+    cast("Clock", tools._clock).tick(30)
+    for number in range(5):
+        tools.get(f"later {number}")
+    assert "c" not in names(tools)
+
+
+def test_openings_of_all() -> None:
+    """What other processes are told: which circuits are open by themselves, and until when (property 15)."""
+    tools = registry()
+    clock = cast("Clock", tools._clock)
+    tools.get("healthy")
+    tools.force_open("forced", "incident 7", "ann")
+    fail(tools, "down")
+    clock.tick(20)
+    assert tools.openings() == {"down": Opening(1, 40.0)}
+    clock.tick(45)
+    probe = tools.get("down").admit()
+    assert isinstance(probe, Attempt)
+    assert tools.openings() == {"down": Opening(1, 60.0, probing=True)}
+    tools.get("down").settle(probe, Verdict.NEUTRAL)
+    assert tools.openings() == {"down": Opening(1, 0.0)}
+
+
+def test_opened_by_other_processes() -> None:
+    """They open it for so long, once; a tool without a circuit breaker is not theirs to open (property 8)."""
+    tools = registry()
+    tools.get("search").open_for(30, None)
+    tools.get("search").open_for(99, None)  # it is not closed any more
+    refusal = tools.get("search").admit()
+    assert isinstance(refusal, Refusal)
+    assert (refusal.retry_after, tools.openings()) == (30, {"search": Opening(1, 30.0, remote=True)})
+    bare = Pipelines(lambda _: (Policy(circuit=None), Mode.ENFORCE))
+    bare.get("search").open_for(30, None)
+    assert isinstance(bare.get("search").admit(), Attempt)
+
+
 def test_a_forgotten_policy_is_looked_up_again() -> None:
     """A changed policy applies from the next call on; what operators set stays (property 12)."""
     policies = {"search": Policy(timeout=1.0)}
@@ -139,3 +267,49 @@ def test_fork_in_the_middle_of_a_look_up() -> None:
     tools = registry()
     with held(tools._lock):
         assert in_child(lambda: tools.get("search").name == "search")
+
+
+@pytest.mark.usefixtures("_small")
+def test_names_that_are_not_kept_for_good_are_looked_up_once() -> None:
+    """A name in use beyond the first ones has one pipeline and one policy; it can be reconfigured and lifted (14)."""
+    looked_up: list[str] = []
+    tools = registry(looked_up)
+    for name in ("a", "b", "recent", "recent"):
+        tools.get(name)
+    assert looked_up == ["a", "b", "recent"]
+    tools.forget("recent")
+    tools.forget("never seen")
+    assert looked_up == ["a", "b", "recent", "recent"]
+    tools.disable("recent", "leaks data", "ann")
+    tools.enable("recent")
+    fail(tools, "recent")
+    tools.reset("recent")
+    assert isinstance(tools.get("recent").admit(), Attempt)
+
+
+def test_what_an_operator_said_is_passed_on() -> None:
+    """Reason, actor and expiry of each of the three short forms show in the view (property 12)."""
+    tools = registry()
+    tools.disable("mail", "leaks data", "ann", 30.0)
+    tools.force_open("search", "incident 7", "bob", 20.0)
+    tools.bypass("chat", "too touchy", "eve", 10.0)
+    mail, search, chat = (tools.get(name).view() for name in ("mail", "search", "chat"))
+    assert mail.disabled == Override("leaks data", "ann", 30.0)
+    assert search.circuit is not None
+    assert chat.circuit is not None
+    assert search.circuit.override == Override("incident 7", "bob", 20.0)
+    assert chat.circuit.override == Override("too touchy", "eve", 10.0)
+
+
+def test_circuits_share_the_registrys_dice_and_listener() -> None:
+    """Every circuit draws its jitter from the registry's dice and tells the registry's listener (properties 13, 15)."""
+    told: list[Any] = []
+    tools = Pipelines(
+        lambda name: (Policy(circuit=Circuit(failures=1, jitter=0.5)), Mode.ENFORCE),
+        clock=Clock(),
+        random=lambda: 0.5,
+        listener=told.append,
+    )
+    for name in ("search", "mail"):
+        fail(tools, name)
+    assert [(one.name, one.to, one.retry_after) for one in told] == [("search", "open", 75.0), ("mail", "open", 75.0)]

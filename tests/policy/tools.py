@@ -8,7 +8,12 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
+
+from otel_tools.policy import Transition
+
+AUTOMATIC: Final = frozenset({"closed", "open", "half_open"})
+"""The states in which a circuit decides by itself."""
 
 
 class Clock:
@@ -78,3 +83,29 @@ def in_child(function: Callable[[], bool]) -> bool:
         finally:
             os._exit(2)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def assert_paths(log: list[Transition], *, observe: bool = False) -> None:
+    """The transitions of one tool's circuits, in the order of their sequence, follow one another.
+
+    Each circuit has a path of its own, which goes on under `metrics_only`; those of keys end where an operator puts
+    the circuits aside. What operators do has another path, which begins and ends at the common circuit.
+    """
+    circuits: dict[str | None, str] = {}
+    hand: str | None = None
+    for number, one in enumerate(sorted(log, key=lambda one: one.sequence), start=1):
+        assert one.sequence == number
+        assert one.from_ != one.to or one.reason == "probe_lost"
+        if {one.from_, one.to} <= AUTOMATIC:
+            assert hand not in {"forced_open", "disabled"}
+            assert one.from_ == circuits.get(one.key, "closed")
+            assert one.shadow == (observe or hand == "metrics_only")
+            circuits[one.key] = one.to
+            continue
+        assert one.from_ == (hand or circuits.get(None, "closed"))
+        assert (one.reason in {"manual", "expired"}, one.key, one.shadow) == (True, None, False)
+        hand = None if one.to in AUTOMATIC else one.to
+        if hand in {"forced_open", "disabled"}:
+            assert {state for key, state in circuits.items() if key is not None} <= {"closed"}
+            circuits = {}
+        assert hand is not None or one.to == circuits.get(None, "closed")
