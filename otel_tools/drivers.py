@@ -6,19 +6,18 @@ call what came of it; everything else is decided by the call.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import partial
 from typing import Any, cast
 
-from otel_tools import workers
 from otel_tools.calls import RAISE, Call, LLMCall
+from otel_tools.deadlines import Expired, expire, run, run_async, step_async, steps_of
 from otel_tools.drops import when_dropped
-from otel_tools.errors import CallTimeout, internal_error
+from otel_tools.errors import internal_error
 from otel_tools.model import Held, InPlace, Invocation, Iterated, Later, Running, Target, View, Whole
-from otel_tools.stepping import await_in_context, in_context, items_of, next_step, steps, throw_into
+from otel_tools.stepping import await_in_context, items_of, next_item, next_step, steps, throw_into
 from otel_tools.streams import watch
 from otel_tools.telemetry import attach, detach
 
@@ -39,27 +38,27 @@ class Drivers:
             return wrapped(*args, **kwargs)
         if call.refusal is not None:
             return _refuse(call)
-        expired = False
+        expired = None
         try:
             value = self._run(call)
-        except workers.Expired:
-            expired = True
+        except Expired as error:
+            expired = error.with_traceback(None)
         except BaseException as error:
             replacement = call.failed(error)
             if replacement is RAISE:
                 raise
             return replacement
-        if expired:
-            return _expire(call, still_running=True)
+        if expired is not None:
+            return expire(call, expired)
         return _finish(call, value)
 
     def _run(self, call: Call[Any]) -> Any:
         wrapped, _, args, kwargs = call.prepared()
         token = attach(call.context)
         try:
-            if call.timeout is None:
+            if call.timeout is None and call.deadline is None:
                 return wrapped(*args, **kwargs)
-            return workers.call(partial(wrapped, *args, **kwargs), call.timeout, call.came_back)
+            return run(call, partial(wrapped, *args, **kwargs))
         finally:
             detach(token)
 
@@ -72,26 +71,28 @@ class Drivers:
             return await wrapped(*args, **kwargs)
         if call.refusal is not None:
             return await _settled(_refuse(call))
-        expired = False
+        expired = None
         try:
             value = await self._await(call)
-        except _Expired:
-            expired = True
+        except Expired as error:
+            expired = error.with_traceback(None)
         except BaseException as error:
             replacement = call.failed(error)
             if replacement is RAISE:
                 raise
             return await _settled(replacement)
-        if expired:
-            return await _settled(_expire(call))
+        if expired is not None:
+            return await _settled(expire(call, expired))
         return await _finish_async(call, value)
 
     @staticmethod
     async def _await(call: Call[Any]) -> Any:
-        wrapped, _, args, kwargs = call.prepared()
+        invocation = call.prepared()
         token = attach(call.context)
         try:
-            return await _within(call.timeout, wrapped, *args, **kwargs)
+            if call.timeout is None and call.deadline is None:
+                return await invocation.wrapped(*invocation.args, **invocation.kwargs)
+            return await run_async(call, invocation)
         finally:
             detach(token)
 
@@ -105,14 +106,17 @@ class Drivers:
         if call.refusal is not None:
             return (yield _refuse(call))
         inner = steps(wrapped, args, kwargs)
+        run_step, close = steps_of(call, inner.close)
         step: Callable[..., Any] = inner.__next__
-        argument: tuple[Any, ...] = ()
         while True:
             try:
-                item = in_context(call.context, step, *argument)
+                item = run_step(step)
             except StopIteration as stop:
                 call.returned(stop.value)
                 return stop.value
+            except Expired as error:
+                expired = error.with_traceback(None)
+                break
             except BaseException as error:
                 replacement = call.failed(error)
                 if replacement is RAISE:
@@ -120,17 +124,13 @@ class Drivers:
                 return (yield replacement)
             call.item(item)
             try:
-                sent = yield item
+                step = next_step(inner, (yield item))
             except GeneratorExit:
-                try:
-                    in_context(call.context, inner.close)
-                finally:
-                    call.closed()
+                _leave(call, close)
                 raise
             except BaseException as error:
-                step, argument = inner.throw, (error,)
-            else:
-                step, argument = (inner.__next__, ()) if sent is None else (inner.send, (sent,))
+                step = partial(inner.throw, error)
+        return (yield _expire(call, expired, close))
 
     async def async_generator(
         self, target: Target, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -150,10 +150,13 @@ class Drivers:
         try:
             while True:
                 try:
-                    item = await await_in_context(call.context, step)
+                    item = await step_async(call, step)
                 except StopAsyncIteration:
                     call.returned(None)
                     return
+                except Expired as error:
+                    expired = error.with_traceback(None)
+                    break
                 except BaseException as error:
                     replacement = call.failed(error)
                     if replacement is RAISE:
@@ -162,16 +165,12 @@ class Drivers:
                     return
                 call.item(item)
                 try:
-                    sent = yield item
+                    step = next_item(inner, (yield item))
                 except BaseException as error:  # its end (`GeneratorExit`), too
                     step = partial(throw_into, inner, error)
-                else:
-                    step = next_step(inner, sent)
+            yield await _settled(expire(call, expired))
         finally:
-            try:
-                await await_in_context(call.context, inner.aclose)
-            finally:
-                call.closed()
+            await _leave_async(call, inner)
 
 
 # --- the ends of a call ---------------------------------------------------------------------------------------------
@@ -179,18 +178,35 @@ def _refuse(call: Call[Any]) -> Any:
     error = call.refusal
     assert error is not None
     value = call.failed(error)
-    if value is RAISE:
-        raise error
+    call.refusal = None  # or the error's frames, the call and the error would keep one another, and the arguments
+    try:
+        if value is RAISE:
+            raise error
+    finally:
+        del error
     return value
 
 
-def _expire(call: Call[Any], *, still_running: bool = False) -> Any:
-    timeout = call.timeout
-    assert timeout is not None
-    value = call.timed_out(still_running=still_running)
-    if value is RAISE:
-        raise CallTimeout(call.request.name, timeout)
-    return value
+def _expire(call: Call[Any], expired: Expired, close: Callable[[], Any]) -> Any:
+    try:
+        close()
+    finally:
+        instead = expire(call, expired)
+    return instead
+
+
+def _leave(call: Call[Any], close: Callable[[], Any]) -> None:
+    try:
+        close()
+    finally:
+        call.closed()
+
+
+async def _leave_async(call: Call[Any], inner: AsyncGenerator[Any, Any]) -> None:
+    try:
+        await await_in_context(call.context, inner.aclose)
+    finally:
+        call.closed()
 
 
 def _finish(call: Call[Any], value: Any) -> Any:
@@ -199,6 +215,7 @@ def _finish(call: Call[Any], value: Any) -> Any:
         view = call.view(value)
         if not isinstance(view, Later):
             return _observe(call, view, value)
+        call.begin_waiting(opened=True, items=False)
         later = _later(call, view)
         when_dropped(later, call.closed)  # never awaited, it runs no code of its own
         return later
@@ -230,13 +247,18 @@ def _done(call: Call[Any], view: Running, error: BaseException | None) -> None:
 
 async def _later(call: Call[Any], view: Later) -> Any:
     """A sync callable returned an awaitable: its value is what the call is about."""
+    expired = None
     try:
-        value = await await_in_context(call.context, view.read)
+        value = await step_async(call, view.read)
+    except Expired as error:
+        expired = error.with_traceback(None)
     except BaseException as error:
         replacement = call.failed(error)
         if replacement is RAISE:
             raise
         return await _settled(replacement)
+    if expired is not None:
+        return await _settled(expire(call, expired))
     instead = call.returned(value)
     return value if instead is RAISE else await _settled(instead)
 
@@ -260,29 +282,3 @@ async def _finish_async(call: Call[Any], value: Any) -> Any:
 async def _settled(value: Any) -> Any:
     """The value of an async fallback."""
     return await value if inspect.isawaitable(value) else value
-
-
-# --- deadlines ------------------------------------------------------------------------------------------------------
-class _Expired(BaseException):
-    """The deadline that policy gave an async call is over. Never seen outside this module."""
-
-
-async def _within(limit: float | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Await *function* for at most *limit* seconds, in the same task, so that its own cancel scopes still work."""
-    if limit is None or not _in_task():
-        return await function(*args, **kwargs)
-    try:
-        async with asyncio.timeout(limit) as deadline:
-            return await function(*args, **kwargs)
-    except Exception as error:
-        if deadline.expired():  # also where the tool turned our cancellation into an error of its own
-            raise _Expired from error
-        raise
-
-
-def _in_task() -> bool:
-    """False on an event loop that is not asyncio's, where its timeouts do not work."""
-    try:
-        return asyncio.current_task() is not None
-    except RuntimeError:
-        return False

@@ -7,6 +7,7 @@ and under its deadline, and tells the call what came of it; everything else is d
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -30,7 +31,7 @@ from otel_tools.model import (
     Target,
     ToolRequest,
 )
-from otel_tools.policy import Limits, Mode, Pipeline, Pipelines, Policy, Transition
+from otel_tools.policy import Criticality, Limits, Mode, Pipeline, Pipelines, Policy, Transition
 from otel_tools.pricing import Prices
 from otel_tools.sessions import current_session
 from otel_tools.telemetry import Telemetry, attach, detach
@@ -50,21 +51,31 @@ class _Told(threading.local):
 
 
 class Engine(Drivers):
-    """What all calls share: settings, telemetry, pipelines of policy and prices."""
+    """What all calls share: settings, telemetry, pipelines of policy and prices.
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    Args:
+        clock: Monotonic seconds, by which circuits open, operators' overrides expire and sessions run out of time.
+    """
+
+    def __init__(
+        self, settings: Settings, telemetry: Telemetry, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.settings = settings
         self.telemetry = telemetry
+        self.clock = clock
         self.prices = Prices(settings.prices)
+        if self.session_limits is not None and self.session_limits.max_cost_usd is not None:
+            self.prices.load()
         self.ledger = Ledger()
         self._told = _Told()
-        self.tools = Pipelines(partial(self.policy, "tool"), listener=self._told.append)
-        self.clients = Pipelines(partial(self.policy, "client"), listener=self._told.append)
+        self.tools = Pipelines(partial(self.policy, "tool"), clock=clock, listener=self._told.append)
+        self.clients = Pipelines(partial(self.policy, "client"), clock=clock, listener=self._told.append)
         self._given: dict[str, Mapping[str, Any]] = {}
         self.on_llm_request: Callable[[LLMRequest], None] | None = None
+        self.on_first_call: Callable[[], None] | None = None
         for tool in settings.tools:
             telemetry.tool_label(tool)
-        telemetry.observe_circuits(lambda: (*self.tools.views(), *self.clients.views()))
+        telemetry.observe_circuits(lambda: (*self.tools.views(), *self.clients.views()), settings.clients)
         telemetry.observe_switches(self.tools.views)
 
     # --- policy -------------------------------------------------------------------------------------------------
@@ -72,7 +83,11 @@ class Engine(Drivers):
         """What applies to a tool or client, and whether it acts: what code gave, else the configuration."""
         policy, mode = self.settings.policy(kind, name)
         given = self._given.get(name) if kind == "tool" else None
-        return (replace(policy, **given), Mode.ENFORCE) if given else (policy, mode)
+        if given:
+            policy, mode = replace(policy, **given), Mode.ENFORCE
+        if self.settings.strict and policy.criticality is not Criticality.CRITICAL:
+            policy = replace(policy, criticality=Criticality.CRITICAL)
+        return policy, mode
 
     def give_policy(self, tool: str, given: Mapping[str, Any]) -> None:
         """Let policy given in code go before the configuration's; it is enforced.
@@ -89,18 +104,14 @@ class Engine(Drivers):
         return self.tools.get(name)
 
     def client_pipeline(self, name: str) -> Pipeline | None:
-        """The policy at work for an LLM client, if one is configured."""
-        return self.clients.get(name) if name in self.settings.clients else None
+        """The policy at work for an LLM client, if one is configured or an operator has set something on it."""
+        return self.clients.get(name) if name in self.settings.clients or name in self.clients else None
 
     def write_transitions(self, context: Context | None = None) -> None:
         """Write down what policy told of in this thread, in the trace of *context*."""
         told = self._told.transitions
         while told:
             self.telemetry.transition(told.pop(0), context)
-
-    def hands_over(self, target: Target, pipeline: Pipeline | None) -> bool:
-        """Whether a call runs in a worker thread: a sync one that has a deadline."""
-        return target.shape is Shape.SYNC and pipeline is not None and pipeline.timeout is not None
 
     @property
     def session_limits(self) -> Limits | None:
@@ -115,11 +126,18 @@ class Engine(Drivers):
             if request is None or isinstance(request, Handled):
                 _hand_on(request)
                 return None
+            if self.on_first_call is not None:
+                self._first_call()
             call = self._call(target, invocation, request)
         except Exception:
             internal_error("reading a call")
             return None
         return self._opened(call)
+
+    def _first_call(self) -> None:
+        first, self.on_first_call = self.on_first_call, None
+        if first is not None:  # another thread was faster
+            first()
 
     def _opened(self, call: Call[Any]) -> Call[Any] | None:
         declared = call.session is not None or not self.settings.discover
@@ -179,6 +197,7 @@ def _hand_on(handled: Handled | None) -> None:
 # --- the engine at work ---------------------------------------------------------------------------------------------
 _active: Engine | None = None
 _off = False
+_followers: list[Callable[[Engine | None], None]] = []
 
 
 def active() -> Engine | None:
@@ -192,3 +211,10 @@ def activate(engine: Engine | None) -> None:
     """Make *engine* the one at work; `None` switches decorated callables to passing calls on."""
     global _active, _off
     _active, _off = engine, engine is None
+    for follower in _followers:
+        follower(engine)
+
+
+def followed_by(follower: Callable[[Engine | None], None]) -> None:
+    """Tell *follower*, which is above the engine, of the one at work whenever that changes."""
+    _followers.append(follower)

@@ -16,6 +16,7 @@ from otel_tools.engine import Engine, active
 from otel_tools.errors import ConfigError
 from otel_tools.model import Invocation, Later, Running, Shape, Target, ToolRequest, ToolResponse, View, Whole
 from otel_tools.policy import Circuit, Criticality, Policy
+from otel_tools.policy.options import Key
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,10 +33,12 @@ def tool(
     /,
     *,
     timeout: float | None = ...,
+    item_timeout: float | None = ...,
     circuit: Circuit | None = ...,
     criticality: Criticality | str = ...,
     fallback: Callable[..., Any] | None = ...,
     max_in_flight: int | None = ...,
+    key: Key | None = ...,
     is_failure: Callable[[Any], bool] | None = ...,
 ) -> Callable[[F], F]: ...
 def tool(
@@ -43,10 +46,12 @@ def tool(
     /,
     *,
     timeout: float | None = _UNSET,
+    item_timeout: float | None = _UNSET,
     circuit: Circuit | None = _UNSET,
     criticality: Criticality | str = _UNSET,
     fallback: Callable[..., Any] | None = _UNSET,
     max_in_flight: int | None = _UNSET,
+    key: Key | None = _UNSET,
     is_failure: Callable[[Any], bool] | None = _UNSET,
 ) -> Any:
     """Make a function a tool: each call is one span, with metrics and a log record, and policy applies to it.
@@ -56,11 +61,14 @@ def tool(
 
     Args:
         name: The tool's name as the model knows it, by default the function's.
-        timeout: Deadline in seconds. A sync function with one runs in a worker thread.
+        timeout: Deadline in seconds, of a generator for all items. A sync function with one runs in a worker thread.
+        item_timeout: Seconds that a generator may take for its next item. Time between items, its caller's, is free.
         circuit: Settings of its circuit breaker, `None` for none.
         criticality: `optional`: a failure becomes a note for the model instead of an exception.
         fallback: Called with the same arguments when an optional tool failed; gives the value instead of the note.
         max_in_flight: Calls that may run at once; further ones are refused with `BulkheadFull`.
+        key: What tells apart the dependencies (tenants, servers) that it talks to, each with a circuit of its own: the
+            name of an argument, or a function of the arguments. People see keys in views: no secrets.
         is_failure: Given the returned value, whether it is an error returned as data.
 
     Raises:
@@ -71,10 +79,12 @@ def tool(
         return instrument_function(name)
     options: dict[str, Any] = {
         "timeout": timeout,
+        "item_timeout": item_timeout,
         "circuit": circuit,
         "criticality": criticality,
         "fallback": fallback,
         "max_in_flight": max_in_flight,
+        "key": key,
         "is_failure": is_failure,
     }
     given = {key: value for key, value in options.items() if value is not _UNSET}
@@ -85,11 +95,10 @@ def tool(
 
 
 def _criticality(value: Criticality | str) -> Criticality:
-    try:
-        return Criticality(value)
-    except ValueError:
-        allowed = ", ".join(repr(item.value) for item in Criticality)
-        raise ConfigError(f"criticality must be one of {allowed}, not {value!r}") from None
+    allowed = [item.value for item in Criticality]
+    if value not in allowed:
+        raise ConfigError(f"criticality must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+    return Criticality(value)
 
 
 def instrument_registry(registry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -146,9 +155,8 @@ def instrument_function(function: F, *, name: str | None = None, given: dict[str
 
 def _tool_target(function: Callable[..., Any], name: str) -> Target:
     parameters = parameters_of(function)
-    description = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ") or None
-    if isinstance(function, functools.partial):
-        description = None  # the docstring of `partial` itself
+    documented = None if isinstance(function, functools.partial) else inspect.getdoc(function)  # `partial` has its own
+    description = (documented or "").partition("\n\n")[0].replace("\n", " ") or None
 
     def request(call: Invocation) -> ToolRequest:
         arguments = dict(zip(parameters, call.args, strict=False))
@@ -275,13 +283,11 @@ def _async_generator(function: Any, target: Target, engine: Callable[[], Engine 
                 except StopAsyncIteration:
                     return
                 try:
-                    sent = yield item
+                    step = functools.partial(items.asend, (yield item))
                 except GeneratorExit:
                     raise
                 except BaseException as error:
                     step = functools.partial(items.athrow, error)
-                else:
-                    step = functools.partial(items.asend, sent)
 
     return call
 

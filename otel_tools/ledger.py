@@ -72,6 +72,7 @@ class Ledger:
         self._sessions: OrderedDict[int, SessionRecord] = OrderedDict()
         self._lock = threading.RLock()  # re-entrant: a finaliser may end a call while this thread holds it
         self.revision = 0
+        self.orders = 0  # of operators
         renew_in_child(self)
 
     def after_fork(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -62,6 +61,13 @@ class Prices:
         self._endpoints: dict[tuple[str, str], str] = {}
         self._models: dict[tuple[str, str], _Model | None] = {}
         self._snapshot: Any = None
+
+    def load(self) -> None:
+        """Begin to load the tables, before a price is asked for: one that must be known before a call waits for them.
+
+        It waits for 10 s at most; a price that cannot be had by then counts as not known.
+        """
+        _library.start()
 
     def prepare(self, provider: str, model: str | None, base_url: str | None = None) -> None:
         """Get ready for the price of a call that has just begun.
@@ -192,9 +198,8 @@ def client_imported() -> None:
     openai 2 looks at `sys.modules["httpx2"]` in each call and takes a module that another thread is still importing for
     a whole one. Clients that use httpx2 themselves have imported it already.
     """
-    if "httpx2" not in sys.modules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("httpx2")
+    with contextlib.suppress(ImportError):
+        importlib.import_module("httpx2")  # also where it is in `sys.modules`: this waits until it is whole
 
 
 class _Library:

@@ -7,18 +7,24 @@ A session travels in the OpenTelemetry context, so whatever carries the current 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from otel_tools.model import Usage
+from otel_tools.policy.forks import renew_in_child
 from otel_tools.policy.limits import Budget, Reservation
+from otel_tools.policy.loops import LoopGuard
 from otel_tools.policy.options import Limits
 from otel_tools.policy.refusal import Refusal
 
 _KEY = otel_context.create_key("otel_tools.session")
+_MAX_TOLD: Final = 256
+"""Different things that a session remembers to have said; more are said each time."""
 
 
 @dataclass(slots=True)
@@ -51,6 +57,18 @@ class Totals:
         self.tool_errors += other.tool_errors
 
 
+class _Family:
+    """What a session and those inside it have in common."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # re-entrant: a finaliser may end a call while this thread holds it
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Renew the lock in a forked child."""
+        self.lock = threading.RLock()
+
+
 class Session:
     """One agent run; a run inside another one is a part of it and shares its limits.
 
@@ -59,6 +77,8 @@ class Session:
         conversation_id: Ties several runs together (`gen_ai.conversation.id`); inherited from the outer run.
         user_id: For whom it runs; on spans and log records only, never on metrics. Inherited, too.
         limits: What it may use.
+        observed: Limits that refuse nothing; only the loop guard reports what it sees.
+        clock: Monotonic seconds, for limits of time.
     """
 
     def __init__(
@@ -68,7 +88,9 @@ class Session:
         conversation_id: str | None = None,
         user_id: str | None = None,
         limits: Limits | None = None,
+        observed: Limits | None = None,
         parent: Session | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.parent = parent
@@ -79,21 +101,31 @@ class Session:
         self.own_tool_calls = 0
         self.limit_hit: str | None = None
         self.outcome: str | None = None
-        self.budget: Budget = Budget(limits or Limits(), parent.budget if parent else None)
-        # one for the family; re-entrant: a finaliser may end a call while this thread holds it
-        self._lock: threading.RLock = parent._lock if parent else threading.RLock()  # noqa: SLF001
+        self.budget: Budget = Budget(limits or Limits(), parent.budget if parent else None, clock=clock)
+        self.guards: tuple[LoopGuard, ...] = parent.guards if parent else ()
+        repeats = (limits or observed or Limits()).max_repeats
+        if repeats is not None:
+            self.guards = (LoopGuard(repeats, acts=limits is not None), *self.guards)
+        self._family: _Family = parent._family if parent else _Family()  # noqa: SLF001
+        self._told: set[Hashable] = set()
 
     def __repr__(self) -> str:
         return f"<Session {self.name or 'unnamed'} {self.totals}>"
 
-    def reserve(self, kind: Literal["llm", "tool"], name: str) -> Reservation | Refusal | None:
-        """Ask for a call before it is made; a refusal if a limit of this session or one around it is used up."""
-        reserved = self.budget.reserve(kind, name)
-        if isinstance(reserved, Refusal) and reserved.limit is not None:
-            self.hit(reserved.limit)
+    def reserve(self, kind: Literal["llm", "tool"], name: str, **expected: Any) -> Reservation | Refusal:
+        """Ask for a call before it is made; a refusal if a limit of this session or one around it is used up.
+
+        Args:
+            kind: What is called.
+            name: The tool or client, for the refusal.
+            expected: What it is expected to use, for `Budget.reserve`.
+        """
+        reserved = self.budget.reserve(kind, name, **expected)
+        if isinstance(reserved, Refusal):
+            self._hit(reserved)
         return reserved
 
-    def count_llm(self, reservation: Reservation | None, usage: Usage | None, cost: float | None) -> None:
+    def count_llm(self, usage: Usage | None, cost: float | None) -> None:
         """Count one LLM call, with its *cost* in USD (`None`: no known price)."""
         used = Totals(inference_calls=1)
         if usage is not None:
@@ -106,27 +138,38 @@ class Session:
             used.cost_usd = cost
         self.own_inference_calls += 1
         self._roll_up(used)
-        if reservation is not None:
-            self.budget.settle(reservation, tokens, cost or 0.0)
 
     def count_tool(self, reservation: Reservation | None, *, failed: bool) -> None:
         """Count one tool call."""
         self.own_tool_calls += 1
         self._roll_up(Totals(tool_calls=1, tool_errors=int(failed)))
-        if reservation is not None:
+        if reservation is not None and self.budget.accounts:
             self.budget.settle(reservation)
 
-    def hit(self, limit: str) -> None:
-        """*limit* refused a call: this session ends so, and those around it up to the one whose limit it is."""
-        outcome = "max_iterations" if limit == "max_iterations" else "budget_exceeded"
-        account = next((found for found in self.budget.accounts if found.is_used_up(limit)), None)
+    def first_time(self, what: Hashable) -> bool:
+        """Whether *what* was not said in this session (its sub-agents excluded) before; now it is."""
+        with self._family.lock:
+            if what in self._told:
+                return False
+            if len(self._told) < _MAX_TOLD:
+                self._told.add(what)
+            return True
+
+    @property
+    def outermost(self) -> Session:
+        """The session that no other one is around."""
+        return self if self.parent is None else self.parent.outermost
+
+    def _hit(self, refusal: Refusal) -> None:
+        """A limit refused a call: this session ends so, and those around it up to the one whose limit it is."""
+        outcome = "max_iterations" if refusal.limit == "max_iterations" else "budget_exceeded"
         session: Session | None = self
-        while session is not None and account in session.budget.accounts:
+        while session is not None and refusal.refused_by in session.budget.accounts:
             session.limit_hit = session.limit_hit or outcome
             session = session.parent
 
     def _roll_up(self, used: Totals) -> None:
-        with self._lock:
+        with self._family.lock:
             session: Session | None = self
             while session is not None:
                 session.totals.add(used)

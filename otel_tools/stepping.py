@@ -52,8 +52,13 @@ def _raise(error: Exception) -> Any:
     raise error
 
 
-def next_step(items: AsyncGenerator[Any, Any], sent: Any) -> Callable[..., Any]:
+def next_step(steps: Generator[Any, Any, Any], sent: Any) -> Callable[..., Any]:
     """How to go on after the caller has sent *sent* (`None`: only asked for the next item)."""
+    return steps.__next__ if sent is None else partial(steps.send, sent)
+
+
+def next_item(items: AsyncGenerator[Any, Any], sent: Any) -> Callable[..., Any]:
+    """The same of an async generator."""
     return items.__anext__ if sent is None else partial(items.asend, sent)
 
 

@@ -4,6 +4,9 @@ A thread cannot be stopped, so a call that hangs keeps its worker until it retur
 hang is bounded per tool (by its pipeline), not here: with a common bound one hung tool would starve the others, and
 nested calls would deadlock. Daemon threads, because an executor's are joined when the interpreter exits.
 
+What is left behind goes on in the context that it was given. The span that is current there has ended, and the SDK
+warns of each attribute that is set on it all the same: nobody can take a span out of another thread's context.
+
 `threading` and `queue` are looked up at each use: gevent may replace what is in them after this module's import.
 """
 

@@ -35,6 +35,12 @@ class Received:
     body: Any
 
 
+class _Http(ThreadingHTTPServer):
+    """Takes many connections at once."""
+
+    request_queue_size = 128
+
+
 class FakeServer:
     """Answers each request with the next reply of the queue, or with the *default* one."""
 
@@ -43,7 +49,7 @@ class FakeServer:
         self.default: Reply | None = None
         self._replies: deque[Reply] = deque()
         self._held: list[threading.Event] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http = _Http(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self.port = self._http.server_port

@@ -11,7 +11,8 @@ from opentelemetry import baggage, context
 
 import otel_tools
 from otel_tools import BudgetExceeded, Limits
-from otel_tools.sessions import current_session
+from otel_tools.sessions import Session, current_session
+from tests.policy.tools import held, in_child
 
 
 @otel_tools.tool
@@ -313,8 +314,30 @@ def test_block_that_leaves_a_context_attached(otel):
     assert baggage.get_baggage("tenant") is None
 
 
+def test_fork_while_totals_are_counted():
+    """A child forked while another thread counts can count in the same session, sub-agents too."""
+    outer = Session("outer")
+    inner = Session("inner", parent=outer)
+
+    def counts():
+        inner.count_tool(None, failed=False)
+        return outer.totals.tool_calls == 1
+
+    with held(outer._family.lock):
+        assert in_child(counts)
+
+
+def test_what_was_said_is_bounded():
+    """A session remembers 256 things that it has said; what comes after those is said each time."""
+    session = Session("support")
+    assert all(session.first_time(number) for number in range(256))
+    assert not any(session.first_time(number) for number in range(256))
+    assert [session.first_time("one more"), session.first_time("one more")] == [True, True]
+    assert Session("inner", parent=session).first_time(0)
+
+
 def test_finaliser_while_totals_are_counted(otel):
     """A call that a finaliser ends may count while its thread counts another."""
     with otel_tools.session("support") as run:
-        taken = run._lock.acquire() and run._lock.acquire(blocking=False)
+        taken = run._family.lock.acquire() and run._family.lock.acquire(blocking=False)
     assert taken

@@ -8,14 +8,16 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 
+import otel_tools
 from otel_tools import workers
 from tests.policy.tools import held, in_child
+from tests.recorder import Recorder
 
 LONG = 60.0
 """Seconds; no test waits that long."""
@@ -157,9 +159,9 @@ def test_fork() -> None:
     assert call(lambda: 3) == 3
 
 
-def run(code: str) -> str:
+def run(code: str, *options: str) -> str:
     """What a new interpreter prints; it has 50 s."""
-    command = [sys.executable, "-W", "error", "-c", code]
+    command = [sys.executable, "-W", "error", *options, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout.strip()
@@ -179,20 +181,117 @@ except workers.Expired:
     assert run(code) == "expired"
 
 
-def test_gevent_patched_after_import() -> None:
-    """With gevent's patches applied after our import, a deadline frees the caller all the same (property 17)."""
-    pytest.importorskip("gevent")
-    code = """
-from otel_tools import workers
-from gevent import monkey
-monkey.patch_all()
-import time
+GEVENT = """
 late = []
 try:
     workers.call(lambda: time.sleep(0.05), 0.001, lambda error, seconds: late.append(error))
 except workers.Expired:
     print(workers.call(lambda: "served", 5, print))
-time.sleep(0.2)
+while not late:
+    time.sleep(0.01)
 print(late)
+
+@otel_tools.tool(item_timeout=0.01)
+def work():
+    try:
+        yield 1
+        time.sleep(0.05)
+        yield 2
+    finally:
+        print("closed")
+
+try:
+    for item in work():
+        print(item)
+except otel_tools.CallTimeout as error:
+    print(error)
+while otel_tools.circuits()["work"].in_flight:
+    time.sleep(0.01)
 """
-    assert run(code).splitlines() == ["served", "[None]"]
+IMPORTS = {
+    "patched after our import": "import otel_tools, time\nfrom otel_tools import workers\n{patch}",
+    "patched before our import": "{patch}\nimport otel_tools, time\nfrom otel_tools import workers",
+}
+
+
+@pytest.mark.parametrize("order", IMPORTS)
+def test_gevent(order: str) -> None:
+    """With gevent's patches a deadline frees the caller and nothing hangs, in a call or a generator (property 17)."""
+    pytest.importorskip("gevent")
+    begin = IMPORTS[order].format(patch="from gevent import monkey\nmonkey.patch_all()")
+    lines = run(begin + GEVENT).splitlines()
+    assert lines == ["served", "[None]", "1", "work did not give its next item within 0.01 s", "closed"]
+
+
+HUNG_STEP = """
+import time, otel_tools
+
+@otel_tools.tool(item_timeout=0.05)
+def work():
+    time.sleep(3600)
+    yield
+
+try:
+    next(work())
+except otel_tools.CallTimeout as error:
+    print(error)
+"""
+
+
+def test_a_hung_step_does_not_delay_exit() -> None:
+    """Nor does a generator that hangs in one of its steps (property 18)."""
+    assert run(HUNG_STEP) == "work did not give its next item within 0.05 s"
+
+
+HUNG_STREAM = """
+import socket, threading, openai, otel_tools
+
+server = socket.create_server(("127.0.0.1", 0))
+def serve():
+    connection, _ = server.accept()
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\ncontent-type: text/event-stream\\r\\n\\r\\n")
+    threading.Event().wait()
+threading.Thread(target=serve, daemon=True).start()
+otel_tools.instrument(settings={"mode": "enforce", "clients": {"openai": {"item_timeout": 0.3}}})
+client = openai.OpenAI(base_url=f"http://127.0.0.1:{server.getsockname()[1]}", api_key="x", max_retries=0)
+try:
+    for chunk in client.chat.completions.create(model="m", messages=[], stream=True):
+        print(chunk)
+except otel_tools.CallTimeout as error:
+    print(error)
+"""
+
+
+def test_a_hung_stream_does_not_delay_exit() -> None:
+    """Nor does a streamed answer that stops (property 18)."""
+    pytest.importorskip("openai")
+    output = run(HUNG_STREAM, "-W", "ignore::ResourceWarning")  # the server of this program is never closed
+    assert output == "openai did not give its next item within 0.3 s"
+
+
+def test_fork_with_a_hung_step(otel: Recorder) -> None:
+    """A forked child goes on with its own steps, while its parent's hang, and its accounts begin anew (property 18)."""
+    hanging = Hanging()
+
+    @otel_tools.tool("forking", item_timeout=0.01)
+    def work() -> Iterator[int]:
+        hanging()
+        yield 1
+
+    @otel_tools.tool("forked", item_timeout=LONG)
+    def child_work() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(otel_tools.CallTimeout):
+        next(work())
+    assert list(child_work()) == [1]
+
+    def in_the_child() -> bool:
+        return otel_tools.circuits()["forking"].in_flight == 0 and list(child_work()) == [1]
+
+    with held(workers._pool._lock):
+        assert in_child(in_the_child)
+    assert otel_tools.circuits()["forking"].abandoned == 1
+    assert otel.points("otel_tools.tool.abandoned")[0]["value"] == 1
+    hanging.release.set()

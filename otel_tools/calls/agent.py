@@ -28,8 +28,12 @@ class AgentCall(Call[AgentRequest]):
             conversation_id=request.conversation_id,
             user_id=request.user_id,
             limits=request.limits or (self.engine.session_limits if parent is None else None),
+            observed=self.engine.settings.limits if parent is None else None,
             parent=parent,
+            clock=self.engine.clock,
         )
+        if self.session.budget.limits_cost:
+            self.engine.prices.load()
         super().open()
         if parent is None:
             self.engine.ledger.session_began(self.session, trace_id_of(self.recording.span))

@@ -12,6 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from otel_tools import semconv as names
+from otel_tools.calls.timed import Timed
 from otel_tools.errors import CallRefused, internal_error
 from otel_tools.model import (
     Invocation,
@@ -19,15 +20,15 @@ from otel_tools.model import (
     Request,
     Response,
     Target,
-    ToolRequest,
     ToolResponse,
     View,
     Whole,
 )
+from otel_tools.policy.attempt import Attempt
 from otel_tools.policy.classify import classify
 from otel_tools.policy.limits import Reservation
 from otel_tools.policy.outcome import Outcome, Verdict
-from otel_tools.policy.pipeline import Attempt, Pipeline
+from otel_tools.policy.pipeline import Pipeline
 from otel_tools.policy.refusal import Refusal
 from otel_tools.recordings import Ending, Recording
 from otel_tools.sessions import Session, current_session
@@ -55,11 +56,12 @@ def error_type(error: BaseException) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-class Call(Generic[R]):
+class Call(Timed, Generic[R]):
     """One call of ours: open it, run the library's method in its `context`, end it exactly once."""
 
     recording: Recording[R]
     context: Context
+    _key: str | None = None
 
     def __init__(self, engine: Engine, target: Target, invocation: Invocation, request: R) -> None:
         self.engine = engine
@@ -93,7 +95,7 @@ class Call(Generic[R]):
         """What policy says. Sets `refusal` or `attempt`."""
         if self.pipeline is None:
             return None
-        admission = self.pipeline.admit(worker=self._runs_in_worker())
+        admission = self.pipeline.admit(self._runs_in_worker(), self._key)
         if isinstance(admission, Refusal):
             self.refusal = admission.error()
             self._release()
@@ -105,19 +107,16 @@ class Call(Generic[R]):
         if self.session is not None and self._reservation is not None:
             self.session.budget.release(self._reservation)
 
-    def _reserve(self, kind: Literal["llm", "tool"]) -> Refusal | None:
-        """Reserve the call in the session's limits; a refusal if one of them is used up."""
+    def _reserve(self, kind: Literal["llm", "tool"], name: str, **expected: Any) -> Refusal | None:
+        """Reserve the call, and what it is *expected* to use, in the session's limits; a refusal if one is used up."""
         if self.session is None:
             return None
-        reserved = self.session.reserve(kind, self.request.name if isinstance(self.request, ToolRequest) else "the LLM")
+        reserved = self.session.reserve(kind, name, **expected)
         if isinstance(reserved, Refusal):
             self.refusal = reserved.error()
             return reserved
         self._reservation = reserved
         return None
-
-    def _runs_in_worker(self) -> bool:
-        return False
 
     def _record(self, extra: Attributes) -> Recording[R]:
         raise NotImplementedError  # pragma: no cover - each kind has its own
@@ -128,20 +127,14 @@ class Call(Generic[R]):
     def _policy_attributes(self, admission: Attempt | Refusal | None) -> Attributes:
         if admission is None:
             return {}
-        attributes: Attributes = {names.CIRCUIT_STATE: admission.state}
+        attributes: Attributes = {names.CIRCUIT_STATE: admission.state} if admission.state else {}
         if isinstance(admission, Attempt):
             if admission.probe:
                 attributes[names.CIRCUIT_PROBE] = True
-            if admission.limit is not None:
-                attributes[names.TIMEOUT_LIMIT] = admission.limit
+            attributes.update(self._limits())
             if admission.would_refuse is not None:
                 attributes[names.CIRCUIT_WOULD_REFUSE] = admission.would_refuse.value
         return attributes
-
-    @property
-    def timeout(self) -> float | None:
-        """The deadline to enforce, in seconds."""
-        return self.attempt.timeout if self.attempt is not None else None
 
     def prepared(self) -> Invocation:
         """The invocation to run, with the trace context added where the library does not do it itself."""
@@ -160,7 +153,13 @@ class Call(Generic[R]):
         """Take in an item of a generator-shaped call."""
 
     def came_back(self, error: BaseException | None, seconds: float) -> None:
-        """Work that was abandoned at its deadline is done at last."""
+        """Work that was abandoned at its deadline is done at last: free its place and say so, change nothing else."""
+        try:
+            if self.pipeline is not None and self.attempt is not None:
+                self.pipeline.returned(self.attempt)
+            self.recording.came_back(seconds, None if error is None else error_type(error))
+        except Exception:
+            internal_error("noting a late result")
 
     # --- after --------------------------------------------------------------------------------------------------
     def failed(self, error: BaseException) -> Any:
@@ -194,15 +193,15 @@ class Call(Generic[R]):
             self._judge(ending)
             if self.handled is not None:
                 self._as_handled(ending, self.handled)
-            value = self._instead_of_data(ending)
+            value = self._instead_of_data(ending, payload)
         except Exception:
             internal_error("reading a response")
         finally:
             self.end(ending)
         return value
 
-    def _instead_of_data(self, ending: Ending) -> Any:  # noqa: ARG002  for those that override it
-        """What the caller gets instead of an error that was returned as data."""
+    def _instead_of_data(self, ending: Ending, value: Any) -> Any:  # noqa: ARG002  for those that override it
+        """What the caller gets instead of the *value* that was returned (an error returned as data, a repeated one)."""
         return RAISE
 
     def _as_handled(self, ending: Ending, error: BaseException) -> None:
@@ -225,7 +224,7 @@ class Call(Generic[R]):
             return
         try:
             self._settle(ending)
-            self.engine.write_transitions(self.context)
+            self.engine.write_transitions(self.recording.context)  # not the call's: a log record waits to be exported
         except Exception:
             internal_error("settling a call with policy")
         try:
@@ -250,12 +249,13 @@ class Call(Generic[R]):
 
     def _settle(self, ending: Ending) -> None:
         if self.pipeline is not None and self.attempt is not None:
-            limit, verdict = self.attempt.limit, ending.verdict
-            if limit is not None and ending.outcome is Outcome.OK and self.recording.elapsed() > limit:
-                ending.late = True
-                if self.attempt.timeout is None:  # where the deadline is only observed, so is what it would have meant
-                    verdict = Verdict.FAILURE
-            self.pipeline.settle(self.attempt, verdict, ending.retry_after, still_running=ending.still_running)
+            if ending.outcome is Outcome.OK and self._is_late():  # only observed, or the event loop was blocked
+                ending.late, ending.verdict = True, Verdict.FAILURE
+            verdict, still_running = ending.verdict, ending.still_running
+            seconds = self._seconds if self.pipeline.timed else 0.0
+            self.pipeline.settle(
+                self.attempt, verdict, ending.retry_after, still_running=still_running, seconds=seconds
+            )
 
     def _account(self, ending: Ending) -> None:
         """Count the call in its session."""

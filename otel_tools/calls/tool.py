@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 
 from otel_tools import capture
 from otel_tools import semconv as names
-from otel_tools.calls.base import RAISE, Call, error_type
+from otel_tools.calls.base import RAISE, Call
+from otel_tools.calls.repeats import Repeats
 from otel_tools.errors import internal_error
-from otel_tools.model import Invocation, Target, ToolRequest, ToolResponse
+from otel_tools.model import Invocation, Shape, Target, ToolRequest, ToolResponse
+from otel_tools.policy.attempt import Attempt
+from otel_tools.policy.circuit import CircuitState
 from otel_tools.policy.degradation import note
+from otel_tools.policy.keyed import key_of
 from otel_tools.policy.options import Criticality, Mode
 from otel_tools.policy.outcome import FAILED, REFUSED, Outcome, Verdict
-from otel_tools.policy.pipeline import Attempt
 from otel_tools.policy.refusal import Refusal
 from otel_tools.recordings import Ending, ToolRecording
 from otel_tools.telemetry import Attributes
 
 if TYPE_CHECKING:
     from otel_tools.engine import Engine
+
+
+_STEPPED: Final = (Shape.GENERATOR, Shape.ASYNC_GENERATOR)
 
 
 class ToolCall(Call[ToolRequest]):
@@ -40,10 +46,33 @@ class ToolCall(Call[ToolRequest]):
         super().open()
 
     def _admit(self) -> Attempt | Refusal | None:
-        return self._reserve("tool") or super()._admit()
+        self._key = self._read_key()
+        admission = self._looping() or self._reserve("tool", self.request.name) or super()._admit()
+        if isinstance(admission, Refusal) and admission.outcome is Outcome.CIRCUIT_OPEN:
+            self._reason = "forced_open" if admission.state == CircuitState.FORCED_OPEN else None
+        return admission
+
+    def _read_key(self) -> str | None:
+        if self._policy.key is None:
+            return None
+        try:
+            return key_of(self._policy.key, self.request.arguments)
+        except Exception:
+            internal_error("reading the key of a tool call")
+            return None
+
+    _reason: str | None = None
+    """Why it was refused, where that is more than the outcome says."""
 
     def _runs_in_worker(self) -> bool:
-        return self.engine.hands_over(self.target, self.pipeline)
+        pipeline = self.pipeline
+        if pipeline is None or pipeline.mode is not Mode.ENFORCE:
+            return False
+        if self.target.shape is Shape.GENERATOR:
+            return pipeline.policy.timeout is not None or pipeline.policy.item_timeout is not None
+        if pipeline.timeout is None:
+            return False
+        return self.target.shape is Shape.SYNC or self.on_loop(self.invocation) is not None
 
     def _record(self, extra: Attributes) -> ToolRecording:
         if self._policy.criticality is Criticality.OPTIONAL:
@@ -52,21 +81,14 @@ class ToolCall(Call[ToolRequest]):
 
     def _admitted(self) -> None:
         self.recording.running()
+        if self.target.shape in _STEPPED:
+            self.begin_waiting()
 
     def item(self, item: Any) -> None:
         """Add the size of an item of a generator tool."""
         self._bytes = (self._bytes or 0) + (capture.size(item) or 0)
 
     _bytes: int | None = None
-
-    def came_back(self, error: BaseException | None, seconds: float) -> None:
-        """Work that was abandoned at its deadline is done at last: free its place and say so, change nothing else."""
-        try:
-            if self.pipeline is not None and self.attempt is not None:
-                self.pipeline.returned(self.attempt)
-            self.recording.came_back(seconds, None if error is None else error_type(error))
-        except Exception:
-            internal_error("noting a late result")
 
     @property
     def _policy(self) -> Any:
@@ -98,6 +120,8 @@ class ToolCall(Call[ToolRequest]):
 
     def _account(self, ending: Ending) -> None:
         ending.size = self._bytes
+        if self._repeats is not None:
+            self._repeats.count(ending, self.recording)
         if self.session is not None:
             self.session.count_tool(self._reservation, failed=ending.outcome in FAILED or ending.outcome in REFUSED)
 
@@ -115,14 +139,22 @@ class ToolCall(Call[ToolRequest]):
             return self._degraded(ending)
         expired = ending.outcome is Outcome.TIMEOUT and ending.error is None  # not a timeout of the library's own
         ours = ending.outcome in REFUSED or expired
-        if ours and self.target.errors_as_data and self.target.fallback is not None:
+        if ours and self.target.fallback is not None and self._expects_data():
             return self.target.fallback(self.invocation, self.request, self._note(ending), error=True)
         return RAISE
 
-    def _instead_of_data(self, ending: Ending) -> Any:
-        """The fallback of an optional tool. Without one the data stays: it tells the model more than a note would."""
+    def _expects_data(self) -> bool:
+        expects = self.target.errors_as_data
+        return expects(self.invocation) if callable(expects) else expects
+
+    def _instead_of_data(self, ending: Ending, value: Any) -> Any:
+        """The fallback of an optional tool. Without one the data stays: it tells the model more than a note would.
+
+        What came too often in a row stays, too, with a warning below it.
+        """
         failed = ending.outcome is Outcome.TOOL_ERROR and ending.verdict is Verdict.FAILURE
-        return self._replacement(ending) if failed and self._policy.fallback is not None else RAISE
+        instead = self._replacement(ending) if failed and self._policy.fallback is not None else RAISE
+        return self._warned(value, ending, self._repeats) if instead is RAISE and self._repeats is not None else instead
 
     @property
     def _mode(self) -> Mode:
@@ -131,12 +163,13 @@ class ToolCall(Call[ToolRequest]):
 
     def _degraded(self, ending: Ending) -> Any:
         fallback: Callable[..., Any] | None = self._policy.fallback
-        value: Any = self._note(ending)
-        if fallback is not None:
-            try:
-                value = self._call_fallback(fallback)
-            except Exception:
-                internal_error("calling the fallback of a tool")
+        if fallback is None:
+            return self._in_own_type(self._note(ending))
+        try:
+            value = self._call_fallback(fallback)
+        except Exception:
+            internal_error("calling the fallback of a tool")
+            value = self._note(ending)
         return self._awaited(value, ending) if inspect.isawaitable(value) else self._in_own_type(value)
 
     async def _awaited(self, value: Any, ending: Ending) -> Any:
@@ -159,13 +192,34 @@ class ToolCall(Call[ToolRequest]):
         return fallback(**dict(self.request.arguments or {}))
 
     def _note(self, ending: Ending) -> str:
+        """What the model is told, in full once in a session."""
+        tool, reason = self.request.name, self._reason or ending.outcome.value
         return note(
-            self.request.name,
-            ending.outcome.value,
+            tool,
+            reason,
             retry_after=ending.retry_after,
             critical=self._policy.criticality is Criticality.CRITICAL,
-            timeout=self.timeout,
+            timeout=None if self.expired_limit()[1] else self.timeout,
+            again=self.session is not None and not self.session.first_time((tool, reason)),
         )
+
+    # the loop guard
+    _repeats: Repeats | None = None
+
+    def _looping(self) -> Refusal | None:
+        if self.session is None or not self.session.guards:
+            return None
+        self._repeats = Repeats(self.session.guards, self.request, self.target)
+        refusal = self._repeats.refusal()
+        if refusal is not None:
+            self.refusal = refusal.error()
+        return refusal
+
+    def _warned(self, value: Any, ending: Ending, repeats: Repeats) -> Any:
+        """*value* with a warning for the model, if it came too often; `RAISE` to leave it as it is."""
+        count = repeats.count(ending, self.recording)
+        warned = repeats.appended(value, count) if count else None
+        return RAISE if warned is None else warned
 
 
 class FoldedCall(Call[ToolRequest]):

@@ -13,7 +13,7 @@ guards every one of them, and the call goes on untouched.
 
 from otel_tools.model.requests import AgentRequest, Content, Handled, Invocation, LLMRequest, Request, ToolRequest
 from otel_tools.model.responses import AgentResponse, Chunks, LLMResponse, Quality, Response, ToolResponse, Usage, Wire
-from otel_tools.model.targets import Adapter, Native, Shape, Target
+from otel_tools.model.targets import Adapter, Native, OnLoop, Shape, Target
 from otel_tools.model.views import Held, InPlace, Iterated, Later, Running, View, Whole
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "LLMResponse",
     "Later",
     "Native",
+    "OnLoop",
     "Quality",
     "Request",
     "Response",

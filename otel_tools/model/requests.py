@@ -63,6 +63,11 @@ class LLMRequest:
     content: Callable[[], Content] | None = None
     tool_names: Callable[[], Sequence[str]] | None = None
 
+    @property
+    def name(self) -> str:
+        """What was called, for people: the client."""
+        return self.client
+
 
 @dataclass(slots=True)
 class ToolRequest:

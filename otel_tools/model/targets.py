@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_tools.model.requests import Handled, Invocation, Request
 from otel_tools.model.responses import LLMResponse, Response, ToolResponse
@@ -25,6 +25,18 @@ class Shape(enum.Enum):
     """An async generator, likewise."""
 
 
+class OnLoop(NamedTuple):
+    """A sync function that a framework is about to call on its event loop.
+
+    Args:
+        function: The function.
+        replaced: Gives the invocation with another function in its place, which takes the same arguments.
+    """
+
+    function: Callable[..., Any]
+    replaced: Callable[[Callable[..., Any]], Invocation]
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Target:
     """A method to patch and how to read its calls.
@@ -38,8 +50,11 @@ class Target:
         view: How to read the value, by default `Whole(value)`.
         response: Reads a payload of a tool or agent call (an LLM call has its `Wire`).
         fallback: Builds the framework's return type from a note for the model; without it a refusal is raised.
-        errors_as_data: The framework expects failures as data: a refusal or timeout of a critical tool is returned
-            through *fallback*, too, instead of raised. *fallback* is then called with `error=True`.
+        errors_as_data: The framework expects failures as data (always, or as it says of a call): a refusal or timeout
+            of a critical tool is returned through *fallback*, too, instead of raised. *fallback* is then called with
+            `error=True`.
+        appended: Given what the call returned and a line for the model, the same value with that line below its text,
+            or `None` where there is no text; without it, that is done where the value itself is text.
         control_flow: Qualified names (`module.Class`) of exceptions that are no failure (human in the loop).
         iteration_limit: Qualified names of exceptions that say a run used up its turns.
         propagate: Gives the invocation with W3C headers added, where the library does not do it itself.
@@ -49,6 +64,8 @@ class Target:
             `error.type`, whether it is neutral. `None` from it: the usual rules; an exception: the usual rules for
             that one, around which the library's is only wrapped; an `LLMResponse`: the answer that the exception is
             about, which is billed and says nothing against the service. Policy's own exceptions never get here.
+        on_loop: Gives the sync function that an async method is about to call on the event loop, where no timer could
+            end it: with a deadline it runs in a worker thread. `None` from it: there is none.
     """
 
     module: str
@@ -58,7 +75,8 @@ class Target:
     view: Callable[[Any], View] | None = None
     response: Callable[[Any], Response] | None = None
     fallback: Callable[..., Any] | None = None
-    errors_as_data: bool = False
+    errors_as_data: bool | Callable[[Invocation], bool] = False
+    appended: Callable[[Any, str], Any] | None = None
     control_flow: tuple[str, ...] = ()
     iteration_limit: tuple[str, ...] = ()
     propagate: Callable[[Invocation, Mapping[str, str]], Invocation] | None = None
@@ -66,6 +84,7 @@ class Target:
     until: str | None = None
     optional: bool = False
     error: Callable[[BaseException], ToolResponse | LLMResponse | BaseException | None] | None = None
+    on_loop: Callable[[Invocation], OnLoop | None] | None = None
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

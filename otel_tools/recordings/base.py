@@ -110,6 +110,8 @@ class Recording(Generic[R]):
             nanoseconds = int(ending.seconds * 1e9)
         try:
             attributes: Attributes = {names.OUTCOME: ending.outcome.value}
+            if ending.late:
+                attributes[names.TIMEOUT_EXCEEDED] = True
             if ending.outcome not in NO_ERROR:
                 ending.error_type = ending.error_type or ending.outcome.value
                 set_error(self.span, ending.error_type)
@@ -127,6 +129,17 @@ class Recording(Generic[R]):
         """The log record of the call."""
         failed = ending.outcome not in NO_ERROR
         self.telemetry.log(event, record, context=self.context, failed=failed, body=f"{self.name}: {ending.outcome}")
+
+    def came_back(self, seconds: float, error_type: str | None) -> None:
+        """Abandoned work is done: a log record in its trace, as the span has ended."""
+        attributes: Attributes = {**self._late_labels(), names.DURATION_MS: round(seconds * 1000, 3)}
+        if error_type:
+            attributes[names.ERROR_TYPE] = error_type
+        self.telemetry.log(names.EVENT_LATE_RESULT, attributes, context=self.context)
+
+    def _late_labels(self) -> Attributes:
+        """What a late result is the result of."""
+        return {}
 
     def _who(self) -> Attributes:
         """Whom a log record is about."""

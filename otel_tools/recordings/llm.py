@@ -38,10 +38,19 @@ class LLMRecording(Recording[LLMRequest]):
             attributes[names.AGENT_NAME] = self.session.name
         return attributes
 
+    def _late_labels(self) -> Attributes:
+        return self._labels
+
     def chunk_gap(self, seconds: float) -> None:
         """Record the time between two chunks."""
         if self.owns_metrics:
             self.telemetry.record(names.CLIENT_PER_CHUNK, seconds, self._labels)
+
+    def unpriced(self) -> None:
+        """Say that the session's cost limit does not count this call, nor others of a model without a price."""
+        attributes: Attributes = {**self._labels, **self._who()}
+        body = f"{self.name}: no price is known, so the session's cost limit does not count it"
+        self.telemetry.log(names.EVENT_UNPRICED, attributes, context=self.context, failed=True, body=body)
 
     def _write(self, ending: Ending, seconds: float, attributes: Attributes) -> None:
         response = ending.response if isinstance(ending.response, LLMResponse) else None

@@ -65,12 +65,18 @@ class ToolRecording(Recording[ToolRequest]):
         self.span.set_attributes(present(fields, names.TOOL_FIELDS))
 
     def came_back(self, seconds: float, error_type: str | None) -> None:
-        """Abandoned work is done: one less, and a log record in its trace, as the span has ended."""
+        """Abandoned work is done: one less, and a log record in its trace."""
         self.telemetry.add(names.TOOL_ABANDONED, -1, self._tool)
-        attributes: Attributes = {names.TOOL_NAME: self.request.name, names.DURATION_MS: round(seconds * 1000, 3)}
-        if error_type:
-            attributes[names.ERROR_TYPE] = error_type
-        self.telemetry.log(names.EVENT_LATE_RESULT, attributes, context=self.context)
+        super().came_back(seconds, error_type)
+
+    def _late_labels(self) -> Attributes:
+        return {names.TOOL_NAME: self.request.name}
+
+    def looped(self, repeats: int) -> None:
+        """Say that the tool gave the same result for the same arguments, for the last time that this is allowed."""
+        attributes: Attributes = {names.TOOL_NAME: self.request.name, names.LOOP_REPEATS: repeats, **self._who()}
+        body = f"{self.name}: the same result {repeats} times"
+        self.telemetry.log(names.EVENT_LOOP, attributes, context=self.context, failed=True, body=body)
 
     def _write(self, ending: Ending, seconds: float, attributes: Attributes) -> None:
         response = ending.response if isinstance(ending.response, ToolResponse) else None
@@ -87,8 +93,6 @@ class ToolRecording(Recording[ToolRequest]):
             attributes[names.RETRY_AFTER] = ending.retry_after
         if ending.detail:
             attributes[names.REFUSAL_DETAIL] = ending.detail
-        if ending.late:
-            attributes[names.TIMEOUT_EXCEEDED] = True
         self._metrics(ending, seconds, size)
         self._content(ending, response, attributes)
         self._log(ending, seconds, size)

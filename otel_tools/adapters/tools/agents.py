@@ -7,6 +7,7 @@ where it does are watched, because the sentence does not show it.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 from collections.abc import Mapping
@@ -57,6 +58,21 @@ def _fallback(_call: Invocation, _request: ToolRequest, value: Any, **_error: bo
     return tool_module._FunctionToolInvocationResult(value, is_sdk_generated_error=True)  # noqa: SLF001  no public name
 
 
+def _expects_data(call: Invocation) -> bool:
+    """Whether the SDK makes a sentence for the model out of the tool's errors: not with `failure_error_function=None`.
+
+    Tools that are not functions of the user's (MCP) have neither of the two fields.
+    """
+    tool = call.kwargs["function_tool"]
+    default = getattr(tool, "_use_default_failure_error_function", True)
+    return default or getattr(tool, "_failure_error_function", None) is not None
+
+
+def _appended(result: Any, line: str) -> Any:
+    text = result.output
+    return dataclasses.replace(result, output=f"{text}\n{line}") if isinstance(text, str) else None
+
+
 def _handled(call: Invocation) -> Handled:
     return Handled(call.kwargs["error"])
 
@@ -74,7 +90,8 @@ def _invoke(module: str) -> Target:
         response=_response,
         error=_error,
         fallback=_fallback,
-        errors_as_data=True,
+        errors_as_data=_expects_data,
+        appended=_appended,
     )
 
 

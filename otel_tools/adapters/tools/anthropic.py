@@ -79,6 +79,17 @@ def _content(note: Any) -> Any:
     return note if isinstance(note, str | list) else json.dumps(note, default=str)
 
 
+def _with_line(content: Any, line: str) -> Any:
+    if isinstance(content, str):
+        return f"{content}\n{line}"
+    return [*content, {"type": "text", "text": line}] if isinstance(content, list) else None
+
+
+def _block_with_line(block: Any, line: str) -> Any:
+    content = _with_line(get(block, "content"), line)
+    return None if content is None or not isinstance(block, dict) else {**block, "content": content}
+
+
 def _arguments(value: Any) -> Mapping[str, Any] | None:
     return value if isinstance(value, Mapping) else None
 
@@ -93,6 +104,7 @@ def _runner(path: str, shape: Shape, *, member: bool = False) -> Target:
         response=_read_result,
         fallback=_block,
         errors_as_data=True,
+        appended=_block_with_line,
         since="2.0",
     )
 
@@ -106,6 +118,7 @@ def _tool(module: str, path: str, shape: Shape) -> Target:
         response=_read_value,
         error=_read_error,
         fallback=_note,
+        appended=_with_line,
     )
 
 

@@ -73,6 +73,15 @@ def _fallback(_call: Invocation, request: ToolRequest, value: Any, *, error: boo
     return build(value, None, request.call_id, request.name, "error" if error else "success")
 
 
+def _appended(value: Any, line: str) -> Any:
+    """*value* itself, or the `ToolMessage` that it is, with its artifact and id."""
+    if isinstance(value, str):
+        return f"{value}\n{line}"
+    if not _is_tool_message(value) or not isinstance(value.content, str):
+        return None
+    return value.model_copy(update={"content": f"{value.content}\n{line}"})
+
+
 # --- errors that LangChain turns into data --------------------------------------------------------------------------
 def _handled(call: Invocation) -> Handled:
     return Handled(call.argument(0, "e"))
@@ -86,6 +95,7 @@ def _run(path: str, shape: Shape) -> Target:
         request=_request,
         response=_response,
         fallback=_fallback,
+        appended=_appended,
         control_flow=("langgraph.errors.GraphBubbleUp",),
     )
 

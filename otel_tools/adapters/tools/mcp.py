@@ -30,6 +30,11 @@ def _fallback(_call: Invocation, _request: ToolRequest, text: str, *, error: boo
     return build_result(text, error=error)
 
 
+def _appended(result: Any, line: str) -> Any:
+    """One more block of text; structured content stays what it is."""
+    return result.model_copy(update={"content": [*result.content, *build_result(line, error=False).content]})
+
+
 def _adopt(name: str, attributes: Mapping[str, Any]) -> bool:
     return name.startswith("MCP send ") and attributes.get("mcp.method.name") == METHOD
 
@@ -44,6 +49,7 @@ def _target(**options: Any) -> Target:
         error=read_error,
         fallback=_fallback,
         errors_as_data=True,
+        appended=_appended,
         **options,
     )
 

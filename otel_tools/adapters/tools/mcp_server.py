@@ -5,11 +5,12 @@ The SDK 2.x has a SERVER span around a call, which is enriched; with 1.x the cal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MethodType
 from typing import Any
 
 from otel_tools.adapters.wire.mcp import METHOD, build_result, read_error, read_result
-from otel_tools.model import Adapter, Invocation, Shape, Target, ToolRequest, ToolResponse
+from otel_tools.model import Adapter, Invocation, OnLoop, Shape, Target, ToolRequest, ToolResponse
 from otel_tools.policy.outcome import Outcome
 
 
@@ -67,6 +68,19 @@ def _fallback(call: Invocation, _request: ToolRequest, text: str, *, error: bool
         return build_result(text, error=True)
 
 
+def _on_loop(call: Invocation) -> OnLoop | None:
+    """1.x calls a sync function just so, on the event loop that serves all clients; 2.x calls it in a thread."""
+    tool, run = call.instance, getattr(call.wrapped, "__func__", None)
+    if tool.is_async or run is None:
+        return None
+
+    def replaced(function: Callable[..., Any]) -> Invocation:
+        other = tool.model_copy(update={"fn": function})
+        return call._replace(wrapped=MethodType(run, other), instance=other)
+
+    return OnLoop(tool.fn, replaced)
+
+
 def _target(module: str, **options: Any) -> Target:
     return Target(
         module=module,
@@ -85,7 +99,7 @@ ADAPTER = Adapter(
     library="mcp",
     minimum="1.19",
     targets=(
-        _target("mcp.server.fastmcp.tools.base", until="2"),
+        _target("mcp.server.fastmcp.tools.base", until="2", on_loop=_on_loop),
         _target("mcp.server.mcpserver.tools.base", since="2"),
     ),
 )
