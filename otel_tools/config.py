@@ -33,6 +33,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from otel_tools.errors import ConfigError, internal_error
 from otel_tools.keys import SCHEMA, VARIABLES
@@ -210,3 +211,21 @@ def _circuit(values: Mapping[str, Any]) -> Circuit:
     """An open time above the default bound raises the bound."""
     longest = max(Circuit().max_reset_after, values.get("reset_after", 0))
     return Circuit(**{"max_reset_after": longest, **values})
+
+
+# --- what others decide ---------------------------------------------------------------------------------------------
+def service_name(environ: Mapping[str, str] | None = None) -> str | None:
+    """The service that OpenTelemetry's variables name, if they do."""
+    environ = os.environ if environ is None else environ
+    attributes = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    named = [unquote(value.strip()) for key, _, value in attributes if key.strip() == "service.name"]
+    return environ.get("OTEL_SERVICE_NAME", "").strip() or (named[-1] if named else None) or None
+
+
+def state_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """Where programs of this user keep what shall outlast them and is neither data nor configuration."""
+    environ = os.environ if environ is None else environ
+    if os.name == "nt":
+        return Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    named = Path(environ.get("XDG_STATE_HOME") or "")
+    return named if named.is_absolute() else Path.home() / ".local" / "state"

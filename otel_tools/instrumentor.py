@@ -14,13 +14,15 @@ from opentelemetry.trace import TracerProvider
 
 from otel_tools import semconv
 from otel_tools.config import Capture, Settings, load_or_default
+from otel_tools.control import plane
 from otel_tools.discovery import Discovery
 from otel_tools.drops import finish_all, finish_at_exit
-from otel_tools.engine import Engine, activate
+from otel_tools.engine import Engine, activate, followed_by
 from otel_tools.patching import Patcher
 from otel_tools.telemetry import Telemetry
 
 _logger = logging.getLogger("otel_tools")
+followed_by(plane.follow)
 
 
 class OtelToolsInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its package is typed only in newer versions

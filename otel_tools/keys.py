@@ -57,7 +57,7 @@ _CONTROL = Section(
     interval=schema.duration,
     service=optional(schema.text),
     share_circuits=schema.flag,
-    quorum=schema.count,
+    quorum=schema.several,
 )
 _ADMIN = Section(host=schema.text, port=schema.port, hosts=schema.names)
 SCHEMA = Section(

@@ -118,6 +118,7 @@ positive = Leaf("a number greater than 0", lambda value: float(_within(value, 0,
 amount = Leaf("a number, 0 or more", lambda value: float(_within(value, 0)))
 fraction = Leaf("a number between 0 and 1", lambda value: float(_within(value, 0, 1)))
 count = Leaf("a whole number greater than 0", lambda value: _within(_of(int, value), 1))
+several = Leaf("a whole number, 2 or more", lambda value: _within(_of(int, value), 2))
 port = Leaf("a port number, 0 to 65535 (0: any free one)", lambda value: _within(_of(int, value), 0, 65535))
 store = Leaf("file, a directory, a redis:// URL, or false", _store)
 key = Leaf("the name of an argument (or, in code, a function of the arguments)", _key)

@@ -34,7 +34,9 @@ class Control:
         interval: Seconds between two looks at the store.
         service: The service whose processes share overrides, by default the one that the OpenTelemetry resource names.
         share_circuits: Whether open circuits are shared through Redis, too.
-        quorum: Processes that must have opened a circuit before it counts as open for all.
+        quorum: Processes that must have opened a circuit before it counts as open for all, 2 or more: one that is
+            sick itself must not. The processes of one machine count one by one; where a machine may be cut off with
+            all of them, take more than it runs.
     """
 
     store: str | None = FILE
@@ -46,14 +48,19 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
-    """The admin server of this process; there is none unless it is configured.
+    """The admin server of this process; there is none unless it is configured. Needs `otel-tools[admin]`.
+
+    Reading is free to whoever uses this machine, as long as *host* is a loopback address and the request names one
+    (`localhost`); otherwise it needs the token, too. Every change, also one that was refused, is a log record
+    (`otel_tools.control`) with target, action and why it was refused, or who did it and why.
 
     Args:
         host: The address to listen on.
-        port: The port.
-        hosts: Values of the `Host` header that are let in besides loopback names and the address listened on.
+        port: The port. Of several processes of a machine the first has it and shows all; another one takes over.
+        hosts: Values of the `Host` header, without port, that are let in besides loopback names and the address
+            listened on: the names by which people reach a server behind a proxy.
         token: What a write must carry as a bearer token; without one nothing can be written. From the environment
-            only, so that it does not stand in a file.
+            (`OTEL_TOOLS_ADMIN_TOKEN`) only, so that it does not stand in a file.
     """
 
     host: str = "127.0.0.1"

@@ -14,8 +14,19 @@ COMMANDS: Final = {
     "demo": "See it work: an agent, a failing dependency and what otel-tools makes of it.",
     "watch": "Receive OTLP on this machine and show sessions, tools, circuits and alerts live.",
     "doctor": "Check installation, configuration and what is patched.",
+    "tools": "Show the tools and LLM clients of a service, over all its processes.",
+    "circuits": "Show the circuits of a service, over all its processes.",
+    "disable": "Refuse all calls of a tool in all processes, at once and without a deployment.",
+    "enable": "Take `disable` back.",
+    "force-open": "Open a circuit by hand.",
+    "bypass": "Switch a circuit breaker off, not the tool.",
+    "metrics-only": "Let a circuit breaker count, but refuse nothing.",
+    "reset": "Close a circuit, and take back what is set on it by hand.",
 }
 """Name -> what `--help` says of it, so that showing help imports none of them."""
+
+_STEERING: Final = frozenset({"disable", "enable", "force-open", "bypass", "metrics-only", "reset"})
+"""Those that are in one module, by a table."""
 
 
 class _Commands(click.Group):
@@ -25,6 +36,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  same
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in _STEERING:
+            steer = importlib.import_module("otel_tools.cli.steer")
+            return steer.commands[cmd_name]  # type: ignore[no-any-return]  # of a module by its name
         command: click.Command = importlib.import_module(f"otel_tools.cli.{cmd_name}").command
         return command
 

@@ -157,8 +157,9 @@ def evaluate(state: State) -> list[Firing]:
 def _values(alert: Alert, state: State) -> Iterator[tuple[str, float]]:
     now, by = state.clock(), (alert.by,) if alert.by else ()
     if alert.measure is Measure.LEVEL:
-        for (subject, current), level in state.metrics.levels(alert.metric, now, *by, names.CIRCUIT_STATE).items():
-            if current in alert.states:
+        labels = *by, names.CIRCUIT_STATE, names.CIRCUIT_SHADOW
+        for (subject, current, shadow), level in state.metrics.levels(alert.metric, now, *labels).items():
+            if current in alert.states and not shadow:  # which refuses nothing
                 yield subject, level
     elif alert.measure is Measure.ERROR_RATIO:
         yield from _error_ratios(alert, state, now)

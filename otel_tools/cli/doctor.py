@@ -24,10 +24,12 @@ from opentelemetry.trace import NoOpTracerProvider
 from rich.console import Console
 
 from otel_tools import config
-from otel_tools.cli import checks
+from otel_tools.cli import checks, store
+from otel_tools.cli.store import StoreReport
 from otel_tools.errors import ConfigError
 from otel_tools.instrumentor import OtelToolsInstrumentor, instrument, uninstrument
 from otel_tools.patching import Patcher
+from otel_tools.settings import Control
 from otel_tools.version import __version__
 
 _CONFIGURED = {
@@ -49,6 +51,7 @@ class Report:
     libraries: list[checks.LibraryReport] = field(default_factory=list)
     instrumentors: list[checks.InstrumentorReport] = field(default_factory=list)
     exports: list[checks.ExportReport] = field(default_factory=list)
+    control: StoreReport | None = None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -82,7 +85,10 @@ def examine() -> Report:
     names = [library.library for library in report.libraries]
     report.instrumentors = checks.instrumentors(names, os.environ)
     report.exports = checks.exports(os.environ)
+    report.control = store.examine(settings.control)
     report.problems += [*problems, *_switched_off(), *_missing(report)]
+    if report.control.problem is not None:
+        report.problems.append(f"the store of overrides cannot be used: {report.control.problem}")
     report.notes += _worth_knowing(report)
     return report
 
@@ -106,7 +112,9 @@ def _instrumented(settings: config.Settings) -> Iterator[Patcher]:
         tracer_provider=NoOpTracerProvider(),
         meter_provider=NoOpMeterProvider(),
         logger_provider=NoOpLoggerProvider(),
-        settings=dataclasses.replace(settings, patch_tools=(), patch_sessions=()),  # this is not that program
+        settings=dataclasses.replace(  # this is not that program
+            settings, patch_tools=(), patch_sessions=(), control=Control(store=None), admin=None
+        ),
     )
     try:
         patcher = OtelToolsInstrumentor().patcher
@@ -161,7 +169,8 @@ def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
     yield from ("", "[bold]Configuration[/]", *_configuration_lines(report))
     yield from ("", "[bold]Libraries[/]", *_library_lines(report, verbose=verbose))
     yield from ("", "[bold]Other instrumentors[/]", *_instrumentor_lines(report))
-    yield from ("", "[bold]Export[/]", *_export_lines(report), "")
+    yield from ("", "[bold]Export[/]", *_export_lines(report))
+    yield from ("", "[bold]Control[/]", *_control_lines(report), "")
     yield from (_line("note", note) for note in report.notes)
     if report.problems:
         yield f"[red]{len(report.problems)} problem{'s' if len(report.problems) > 1 else ''} found.[/]"
@@ -240,3 +249,17 @@ def _export_lines(report: Report) -> Iterator[str]:
             yield _line(
                 "note" if export.error else "ok", f"{signals} to {export.endpoint} ({export.protocol}): {state}"
             )
+
+
+def _control_lines(report: Report) -> Iterator[str]:
+    found = report.control
+    if found is None or found.store is None:
+        yield _line("note", "there is no store (control.store: false): operators cannot reach running programs")
+    elif found.problem is not None:
+        yield _line("fail", found.problem)
+    else:
+        yield _line("ok", f"operators' overrides of service {found.service}: {found.overrides} in {found.store}")
+        count = len(found.processes)
+        yield _line(
+            "-", f"{count} process{'' if count == 1 else 'es'} reporting: {', '.join(found.processes) or 'none'}"
+        )

@@ -205,10 +205,18 @@ def tools_of(metrics: MetricStore, now: float) -> list[Tool]:
 def circuits_of(metrics: MetricStore, now: float) -> dict[str, dict[str, int]]:
     """Circuit -> state -> in how many processes."""
     circuits: dict[str, dict[str, int]] = {}
-    for (name, state), processes in metrics.levels(names.CIRCUIT, now, names.CIRCUIT_NAME, names.CIRCUIT_STATE).items():
+    labels = names.CIRCUIT_NAME, names.CIRCUIT_STATE, names.CIRCUIT_SHADOW
+    for (name, state, shadow), processes in metrics.levels(names.CIRCUIT, now, *labels).items():
         if processes:
-            circuits.setdefault(name, {})[state] = int(processes)
+            states = circuits.setdefault(name, {})
+            word = worded(state, bool(shadow))
+            states[word] = states.get(word, 0) + int(processes)
     return circuits
+
+
+def worded(state: str, shadow: bool) -> str:
+    """A circuit's state; one that refuses nothing (observe mode, `metrics_only`) only would be in it."""
+    return f"would_be_{state}" if shadow and state != "closed" else state
 
 
 def _counted(metrics: MetricStore) -> dict[str, Tool]:

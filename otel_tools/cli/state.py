@@ -23,6 +23,7 @@ from otel_tools.cli.rows import (
     session_of_event,
     sessions_of,
     tools_of,
+    worded,
 )
 from otel_tools.cli.traces import Trace, TraceStore
 
@@ -145,4 +146,5 @@ def _transition(time: float, attributes: Mapping[str, object]) -> Transition:
         str(attributes.get(key, ""))
         for key in (names.CIRCUIT_NAME, names.CIRCUIT_FROM, names.CIRCUIT_TO, names.CIRCUIT_REASON)
     )
-    return Transition(time, name, before, after, reason)
+    shadow = bool(attributes.get(names.CIRCUIT_SHADOW))
+    return Transition(time, name, worded(before, shadow), worded(after, shadow), reason)

@@ -64,6 +64,11 @@ def clock(value: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(value))
 
 
+def date(value: float) -> str:
+    """The local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(value))
+
+
 def short(error_type: str) -> str:
     """An exception's name without its module."""
     return error_type.rpartition(".")[2]
@@ -84,8 +89,11 @@ _OUTCOME_STYLES: Final = {
     "closed": "green",
     "open": "red",
     "half_open": "yellow",
+    "would_be_open": "yellow",
+    "would_be_half_open": "yellow",
     "forced_open": "red",
     "disabled": "magenta",
+    "metrics_only": "yellow",
     "critical": "bold red",
     "warning": "yellow",
 }

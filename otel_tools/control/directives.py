@@ -18,8 +18,13 @@ Kind: TypeAlias = Literal["tool", "client"]
 Target: TypeAlias = tuple[Kind, str]
 """A tool or an LLM client, by name."""
 
+MAX_DIRECTIVES: Final = 1024
+"""Directives that are applied; more cannot be set."""
+
 _RESETS_KEPT: Final = 3600.0
 """Seconds after which every process has seen a reset."""
+
+_CHANGES_KEPT: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,22 @@ class Directive:
         return self.expires_at is None or now < self.expires_at
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that an operator did, for the record.
+
+    Args:
+        word: An `Action`, `enable` or `lift_…` for taking one back, `reset`.
+        at: When, in seconds of the wall clock.
+    """
+
+    kind: Kind
+    name: str
+    word: str
+    actor: str
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """All that operators have set on one service.
@@ -62,10 +83,12 @@ class Document:
     Args:
         directives: At most one for each target and action.
         resets: When the circuit of a target was last reset by hand: every process closes it once.
+        changes: The last things that operators did, oldest first.
     """
 
     directives: tuple[Directive, ...] = ()
     resets: Mapping[Target, float] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
     def with_directive(self, directive: Directive) -> Document:
         """This, with *directive* in place of one that sets the same."""
@@ -84,7 +107,17 @@ class Document:
     def current(self, now: float) -> Document:
         """This, without what has expired at *now*."""
         held = tuple(directive for directive in self.directives if directive.holds(now))
-        return Document(held, {target: at for target, at in self.resets.items() if at > now - _RESETS_KEPT})
+        resets = {target: at for target, at in self.resets.items() if at > now - _RESETS_KEPT}
+        return replace(self, directives=held, resets=resets)
+
+    def noting(self, change: Change) -> Document:
+        """This, with *change* on record; only the last ones are kept."""
+        return replace(self, changes=(*self.changes, change)[-_CHANGES_KEPT:])
+
+    def who(self, target: Target, *words: str) -> str:
+        """Who did last what one of *words* says to *target*; empty if that is not on record."""
+        done = (one.actor for one in reversed(self.changes) if (one.kind, one.name) == target and one.word in words)
+        return next(done, "")
 
     def _without(self, target: Target, actions: frozenset[Action]) -> tuple[Directive, ...]:
         return tuple(one for one in self.directives if one.target != target or one.action not in actions)
@@ -96,6 +129,7 @@ def to_json(document: Document) -> dict[str, Any]:
         "version": VERSION,
         "overrides": [asdict(directive) for directive in document.directives],
         "resets": [{"kind": kind, "name": name, "at": at} for (kind, name), at in document.resets.items()],
+        "changes": [asdict(change) for change in document.changes],
     }
 
 
@@ -116,8 +150,9 @@ def from_json(value: Any, where: str) -> Document:
                 "use the same release everywhere"
             )
         directives = tuple(directive_from_json(one) for one in value["overrides"])
-        return Document(directives, {(one["kind"], one["name"]): float(one["at"]) for one in value["resets"]})
-    except (KeyError, TypeError, ValueError) as error:
+        resets = {(one["kind"], one["name"]): float(one["at"]) for one in value["resets"]}
+        return Document(directives, resets, tuple(Change(**one) for one in value.get("changes", ())))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{where} does not hold overrides of otel-tools ({type(error).__name__}: {error})") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sys
@@ -19,11 +20,12 @@ from otel_tools.policy.pipeline import PipelineView
 VERSION: Final = 1
 _SESSIONS: Final = 20
 
-_ACTIONS: Final = {
+ACTIONS: Final = {
     "forced_open": Action.FORCE_OPEN,
     "disabled": Action.BYPASS,
     "metrics_only": Action.METRICS_ONLY,
 }
+"""The state of a circuit -> what an operator set to bring it about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,14 +151,19 @@ class Report:
 
 # --- of this process ------------------------------------------------------------------------------------------------
 def this_process(service: str) -> Process:
-    """The running process, as from now on."""
+    """The running process, always the same value; a forked child is another process."""
+    return _process(service, os.getpid())
+
+
+@functools.lru_cache(maxsize=8)
+def _process(service: str, pid: int) -> Process:
     now = time.time()
     host = socket.gethostname()
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"  # noqa: PTH119  a name, not a path
     return Process(
-        id=f"{host}-{os.getpid()}-{int(now * 1000):x}",
+        id=f"{host}-{pid}-{int(now * 1000):x}",
         host=host,
-        pid=os.getpid(),
+        pid=pid,
         service=service,
         program=program,
         started_at=now,
@@ -198,7 +205,7 @@ def _hand(action: Action, override: Override | None, now: float) -> Hand | None:
 
 
 def _circuit(kind: Literal["tool", "client"], view: PipelineView, one: CircuitView, now: float) -> CircuitReport:
-    action = _ACTIONS.get(one.state.value)
+    action = ACTIONS.get(one.state.value)
     return CircuitReport(
         kind=kind,
         name=view.name,

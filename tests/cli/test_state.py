@@ -8,6 +8,7 @@ import pytest
 
 from otel_tools import semconv as names
 from otel_tools.cli import otlp
+from otel_tools.cli.alerts import evaluate
 from otel_tools.cli.rows import Session, Tool, Transition
 from otel_tools.cli.state import State
 from tests.cli import messages as make
@@ -192,6 +193,23 @@ def test_the_history_of_a_circuit_is_its_log_records(state):
         Transition(make.T0 + 2, "search", "closed", "open", "threshold"),
         Transition(make.T0 + 5, "search", "open", "half_open", "expired"),
     ]
+
+
+def test_a_circuit_in_shadow_only_would_be_open(state):
+    """In observe mode a circuit refuses nothing; neither the tool's row, nor the history, nor an alert says it does."""
+    labels = {names.CIRCUIT_NAME: "search", names.CIRCUIT_SHADOW: True}
+    change = {names.CIRCUIT_FROM: "half_open", names.CIRCUIT_TO: "closed", names.CIRCUIT_REASON: "probe_success"}
+    state.add(
+        metrics(
+            _calls("search", "ok", 0),
+            make.number(names.CIRCUIT, 0, {**labels, names.CIRCUIT_STATE: "closed"}),
+            make.number(names.CIRCUIT, 1, {**labels, names.CIRCUIT_STATE: "open"}),
+            make.number(names.CIRCUIT_TRANSITIONS, 1, {**labels, **change}),
+        )
+    )
+    assert state.tools()[0].circuit == {"would_be_open": 1}
+    assert [(one.before, one.after) for one in state.transitions()] == [("would_be_half_open", "closed")]
+    assert evaluate(state) == []
 
 
 def test_without_log_records_the_counter_tells_the_history(state):
