@@ -160,6 +160,12 @@ def test_a_wrong_address_of_the_admin_server(text, port):
     )
 
 
+def test_one_process_is_no_quorum():
+    """One process, which may be the sick one, cannot be enough to open circuits everywhere."""
+    message = failure(overrides={"control": {"quorum": 1}})
+    assert message == "settings given in code: control.quorum: must be a whole number, 2 or more, not 1"
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
