@@ -4,7 +4,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 REQUIREMENTS := tests/requirements
 
-.PHONY: demo test test-oldest lint types bench check lock clean
+.PHONY: demo test test-oldest lint types bench simulate check lock clean
 
 demo: $(VENV)/ready ## a tool-using agent, observed and governed, on this machine
 	$(VENV)/bin/otel-tools demo
@@ -22,8 +22,11 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/ready ## what a call costs, beside hand-written telemetry
+bench: $(VENV)/bench ## what a call costs, beside hand-written telemetry and other circuit breakers
 	$(VENV)/bin/python -m tests.bench
+
+simulate: $(VENV)/ready ## an hour of traffic with faults on a virtual clock: no wedge, no leak
+	$(VENV)/bin/python -m tests.simulation
 
 check: lint types test test-oldest
 
@@ -32,6 +35,8 @@ lock: ## choose versions anew (needs uv)
 	  uv pip compile --quiet --python-version 3.11 --no-header --no-emit-index-url --no-annotate --upgrade \
 	    --output-file $(REQUIREMENTS)/$$set.txt $(REQUIREMENTS)/$$set.in pyproject.toml; \
 	done
+	uv pip compile --quiet --python-version 3.11 --no-header --no-emit-index-url --no-annotate --upgrade \
+	  --output-file $(REQUIREMENTS)/bench.txt $(REQUIREMENTS)/bench.in
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -41,6 +46,10 @@ $(VENV)/ready: $(REQUIREMENTS)/newest.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)/newest.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(VENV)/bench: $(VENV)/ready $(REQUIREMENTS)/bench.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)/bench.txt
 	touch $@
 
 $(OLDEST)/ready: $(REQUIREMENTS)/oldest.txt pyproject.toml

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from decimal import Context, Decimal, localcontext
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_tools.model import Usage
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 class Unit(NamedTuple):
@@ -73,6 +75,8 @@ def probe(usd: Callable[[Mapping[str, int]], Decimal], prices: Mapping[str, Any]
     """
     units = {key: unit for key, unit in UNITS.items() if key.removesuffix("tokens") + "mtok" in prices}
     starts = sorted({tier.start for price in prices.values() for tier in getattr(price, "tiers", ())})
+    from decimal import Context, localcontext  # noqa: PLC0415  slow to import, and only needed for a first price
+
     with localcontext(Context(prec=40)):  # exact, whatever the program has set
         bands = tuple(_band(usd, units, start) for start in (0, *starts))
     return Rates(tuple(starts), bands) if units else None

@@ -24,6 +24,8 @@ WAIT: Final = 2.0
 """Seconds that the processes have to say that they have it."""
 
 _POLL: Final = 0.1
+_NO_REASON: Final = "by hand, no reason given"
+"""An incident need not wait for words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +253,7 @@ def _command(name: str, steer: Steer) -> click.Command:
 
 def _parameters(steer: Steer) -> list[click.Parameter]:
     sets = next(write for write in routes.WRITES if write.word == steer.word).body is Order
-    reason = click.Option(["--reason"], required=True, metavar="TEXT", help="Why, for people.")
+    reason = click.Option(["--reason"], default=_NO_REASON, metavar="TEXT", help="Why, for people.")
     time_ = click.Option(
         ["--for", "expires_after"], metavar="TIME", callback=_duration, help="How long, such as 30m; else for good."
     )

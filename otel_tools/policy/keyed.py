@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from hashlib import blake2s
 from typing import Any, Final
 
 from otel_tools.policy.circuit import Transition
@@ -32,6 +31,8 @@ def text_of(key: object) -> str:
     text = str(key)
     if len(text) <= _LONGEST:
         return text
+    from hashlib import blake2s  # noqa: PLC0415  slow to import, and hardly ever needed
+
     digest = blake2s(text.encode(errors="surrogatepass"), digest_size=8)
     return f"{text[:_SHOWN]}…{digest.hexdigest()}"
 

@@ -10,7 +10,6 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from hashlib import blake2b
 from typing import Any, Final
 
 from otel_tools.policy.forks import renew_in_child
@@ -31,6 +30,8 @@ def fingerprint(*values: Any) -> bytes | None:
         text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=_fields_of)
     except (TypeError, ValueError, RecursionError):
         return None
+    from hashlib import blake2b  # noqa: PLC0415  slow to import, and only needed where loops are looked for
+
     return blake2b(text.encode(), key=_KEY, digest_size=16).digest()  # ASCII: JSON escapes the rest
 
 

@@ -93,6 +93,13 @@ def waits(monkeypatch, seconds: float) -> None:
     monkeypatch.setattr(steer, "WAIT", seconds)
 
 
+def test_an_incident_need_not_wait_for_words(program, stores):
+    """A reason is asked for, not demanded."""
+    assert run("disable", "search_kb", "--for", "1m")[0] == 0
+    [directive] = stores().read().directives
+    assert directive.reason == "by hand, no reason given"
+
+
 # --- writing --------------------------------------------------------------------------------------------------------
 def test_a_tool_is_disabled_and_enabled(program, stores):
     """The command waits until the running process says that it has it."""
@@ -196,7 +203,6 @@ def test_what_code_of_a_process_has_set_is_told(program, stores, monkeypatch):
             ("disable", "x", "--reason", "y", "--for", "-5m"),
             f"{FOR}, not '-5m'",
         ),
-        (("disable", "x"), "Missing option '--reason'."),
         (("enable", "x", "--url", "ftp://y"), "--url must be like http://127.0.0.1:9465, not 'ftp://y'"),
         (
             ("enable", "x", "--url", "http://y", "--service", "z"),

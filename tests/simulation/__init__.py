@@ -1,0 +1,1 @@
+"""An hour of an agent program's traffic, with faults of every kind, on a virtual clock (`make simulate`)."""
