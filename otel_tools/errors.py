@@ -81,7 +81,7 @@ class CallRefused(OtelToolsError):  # noqa: N818  likewise, and its subclasses
 
     def __str__(self) -> str:
         detail = f": {self.detail}" if self.detail and self._tells_detail else ""
-        retry = "" if self.retry_after is None else f"; retry after {self.retry_after:.0f} s"
+        retry = "" if self.retry_after is None else f"; retry after {max(self.retry_after, 1):.0f} s"
         return f"{self.name} {self._sentence}{detail}{retry}"
 
     def __repr__(self) -> str:
