@@ -25,7 +25,7 @@ from otel_tools.operations import (
     metrics_only,
     reset,
 )
-from otel_tools.policy import Circuit, CircuitBreaker, Criticality, Limits, Mode, Policy, Unpriced
+from otel_tools.policy import Circuit, Criticality, Limits, Mode, Policy, Unpriced
 from otel_tools.runs import session
 from otel_tools.sessions import Session, current_session
 from otel_tools.telemetry import trace_headers
@@ -37,7 +37,6 @@ __all__ = [
     "CallRefused",
     "CallTimeout",
     "Circuit",
-    "CircuitBreaker",
     "CircuitOpen",
     "ConfigError",
     "Criticality",

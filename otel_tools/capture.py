@@ -15,17 +15,16 @@ _ITEMS = 256
 def size(value: Any) -> int | None:
     """UTF-8 bytes of what a tool gives back to the model: text as it is, anything else as compact JSON.
 
-    Nothing to give back, or what cannot be written as JSON, has no size.
+    Nothing to give back, or what cannot be written as JSON, has no size. Never raises.
     """
     if value is None:
         return None
-    if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, (bytes, bytearray)):
-        return len(value)
     try:
-        return len(as_json(value).encode("utf-8", "surrogatepass"))
-    except (ValueError, TypeError, RecursionError):  # circular, or with keys that JSON does not know
+        if isinstance(value, (bytes, bytearray)):
+            return len(value)
+        text = value if isinstance(value, str) else as_json(value)
+        return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    except Exception:  # circular, with keys that JSON does not know, or an object that cannot show itself
         return None
 
 

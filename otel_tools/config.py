@@ -47,6 +47,7 @@ _T = TypeVar("_T")
 _logger = logging.getLogger("otel_tools")
 _TOKEN = "OTEL_TOOLS_ADMIN_TOKEN"  # noqa: S105  the variable's name
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_AS_THEY_ARE = ("mode", "capture", "content_limit", "prices", "strict", "alerts", "slos", "links")
 _FILES = ("otel-tools.yaml", "otel-tools.yml")
 
 
@@ -165,7 +166,7 @@ def _settings(values: Mapping[str, Any], source: Path | None, environ: Mapping[s
         "patch_tools": patch.get("tools"),
         "patch_sessions": patch.get("sessions"),
         "discover": patch.get("discover"),
-        **{name: values.get(name) for name in ("mode", "capture", "content_limit", "prices", "strict")},
+        **{name: values.get(name) for name in _AS_THEY_ARE},
     }
     return Settings(
         tool_defaults=_named("defaults.tool", _policy, tool),

@@ -17,7 +17,7 @@ from otel_tools.deadlines import Expired, expire, run, run_async, step_async, st
 from otel_tools.drops import when_dropped
 from otel_tools.errors import internal_error
 from otel_tools.model import Held, InPlace, Invocation, Iterated, Later, Running, Target, View, Whole
-from otel_tools.stepping import await_in_context, items_of, next_item, next_step, steps, throw_into
+from otel_tools.stepping import await_in_context, items_of, next_item, next_step, restore, steps, throw_into
 from otel_tools.streams import watch
 from otel_tools.telemetry import attach, detach
 
@@ -94,7 +94,7 @@ class Drivers:
                 return await invocation.wrapped(*invocation.args, **invocation.kwargs)
             return await run_async(call, invocation)
         finally:
-            detach(token)
+            restore(token)
 
     def generator(
         self, target: Target, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -231,6 +231,7 @@ def _observe(call: Call[Any], view: View, value: Any) -> Any:
         return value if instead is RAISE else instead
     if isinstance(view, Running):
         view.on_done(partial(_done, call, view))
+        when_dropped(view.handle, call.closed)  # of work that is never done
     elif isinstance(view, Iterated):
         return watch(cast("LLMCall", call), view)  # only LLM clients give streams
     elif isinstance(view, (InPlace, Held)):

@@ -1,8 +1,4 @@
-"""Around one call, and the only module where sync and async differ.
-
-Each shape of callable has one driver. A driver opens a `Call`, runs the library's own method inside the call's context
-and under its deadline, and tells the call what came of it; everything else is decided by the call.
-"""
+"""What all calls share (settings, telemetry, policy at work, prices), what a call is, and the engine at work."""
 
 from __future__ import annotations
 

@@ -60,6 +60,25 @@ _CONTROL = Section(
     quorum=schema.several,
 )
 _ADMIN = Section(host=schema.text, port=schema.port, hosts=schema.names)
+_ALERT = Section(
+    enabled=schema.flag,
+    critical=schema.amount,
+    warning=schema.amount,
+    info=schema.amount,
+    window=schema.window,
+    minimum=schema.count,
+)
+_ALERT.keys["for"] = schema.hold  # no name for an argument in Python
+_SLO = Section(
+    enabled=schema.flag,
+    objective=schema.part,
+    threshold=schema.positive,
+    period=schema.period,
+    minimum=schema.count,
+)
+_LINKS = Section(
+    runbooks=schema.url, grafana=schema.url, jaeger=schema.url, prometheus=schema.url, alertmanager=schema.url
+)
 SCHEMA = Section(
     mode=choice(Mode),
     defaults=Section(tool=_POLICY, client=_POLICY),
@@ -73,6 +92,9 @@ SCHEMA = Section(
     strict=schema.flag,
     control=_CONTROL,
     admin=Switch(_ADMIN),
+    alerts=Each(_ALERT),
+    slos=Each(_SLO),
+    links=_LINKS,
 )
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 

@@ -132,11 +132,10 @@ class Prices:
             return None
         if snapshot is not self._snapshot or len(self._models) >= _MAX_MODELS:
             self._models, self._snapshot = {}, snapshot
-        key = (provider, model)
-        if key in self._models:
-            return self._models[key]
-        found = self._models[key] = _find(snapshot, provider, model, self._endpoints.get(key))
-        return found
+        models, key = self._models, (provider, model)  # another thread may begin a new table
+        if key not in models:
+            models[key] = _find(snapshot, provider, model, self._endpoints.get(key))
+        return models[key]
 
 
 class _Model:

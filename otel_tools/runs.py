@@ -15,7 +15,7 @@ from otel_tools.functions import F, driven, parameters_of, shape_of, view_awaita
 from otel_tools.model import AgentRequest, Invocation, Shape, Target
 from otel_tools.policy import Limits
 from otel_tools.sessions import Session, current_session
-from otel_tools.telemetry import attach, detach
+from otel_tools.telemetry import attach
 
 SESSION_MARK: Final = "__otel_tools_session__"
 """What a function has that is a session already; it may be a tool as well (a sub-agent)."""
@@ -112,10 +112,9 @@ class session:  # noqa: N801  used like a function: `with session(...)`, `@sessi
         call, token, context = self._left()
         if call is None:
             return
-        if otel_context.get_current() is context:
-            detach(token)
-        elif current_session() is call.session:  # the block attached something and left it so, or this is another task
-            with contextlib.suppress(Exception):  # where there is nothing to restore
+        # in the block's session the current context may be another one: the block attached something and left it so
+        if otel_context.get_current() is context or current_session() is call.session:
+            with contextlib.suppress(Exception):  # another task, where there is nothing to restore
                 token.var.reset(token)
         if error is None:
             call.returned(None)

@@ -16,6 +16,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SPAN = re.compile(r"(\d+)\s*([mhd])")
+_SPANS = {"m": 60, "h": 3600, "d": 86_400}
+_NOT_IN_URLS = re.compile(r"[\s\"'`{}<>\\]")
 _DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -112,12 +115,35 @@ def _seconds(value: Any) -> float:
     return 0.0 if value == 0 and not isinstance(value, bool) else _duration(value)
 
 
+def _span(value: Any) -> int:
+    match = _SPAN.fullmatch(_of(str, value).strip())
+    if not match:
+        raise ValueError
+    return int(match[1]) * _SPANS[match[2]]
+
+
+def _hold(value: Any) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else _span(value)
+
+
+def _url(value: Any) -> str:
+    url: str = _text(value).strip()
+    if _NOT_IN_URLS.search(url):
+        raise ValueError
+    return url
+
+
 duration = Leaf("a duration greater than 0 such as 250ms, 30s, 2m or 1h (a plain number is seconds)", _duration)
 seconds = Leaf("a duration such as 250ms or 30s, or 0", _seconds)
 positive = Leaf("a number greater than 0", lambda value: float(_within(value, 0, open_end=True)))
 amount = Leaf("a number, 0 or more", lambda value: float(_within(value, 0)))
 fraction = Leaf("a number between 0 and 1", lambda value: float(_within(value, 0, 1)))
 count = Leaf("a whole number greater than 0", lambda value: _within(_of(int, value), 1))
+window = Leaf("whole minutes, hours or days such as 5m, 1h or 1d", lambda value: _within(_span(value), 60))
+hold = Leaf("whole minutes, hours or days such as 2m, 1h or 1d, or 0", _hold)
+period = Leaf("days from 7d to 90d", lambda value: _within(_span(value), 7 * _SPANS["d"], 90 * _SPANS["d"]))
+part = Leaf("a number between 0 and 1, both excluded", lambda value: float(_within(value, 1e-9, 1 - 1e-9)))
+url = Leaf("a URL, or a path below which the pages are", _url)
 several = Leaf("a whole number, 2 or more", lambda value: _within(_of(int, value), 2))
 port = Leaf("a port number, 0 to 65535 (0: any free one)", lambda value: _within(_of(int, value), 0, 65535))
 store = Leaf("file, a directory, a redis:// URL, or false", _store)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from otel_tools.policy.options import Limits, Mode, Policy
 
@@ -30,7 +30,7 @@ class Control:
 
     Args:
         store: Where overrides are kept: `file` (a directory of the user's, by service), the path of another
-            directory, a `redis://` URL, or `None` for nowhere.
+            directory, a `redis://` URL, or `None` for nowhere. Not in the `repr`: a URL may have a password.
         interval: Seconds between two looks at the store.
         service: The service whose processes share overrides, by default the one that the OpenTelemetry resource names.
         share_circuits: Whether open circuits are shared through Redis, too.
@@ -39,7 +39,7 @@ class Control:
             all of them, take more than it runs.
     """
 
-    store: str | None = FILE
+    store: str | None = field(default=FILE, repr=False)
     interval: float = 0.5
     service: str | None = None
     share_circuits: bool = False
@@ -91,6 +91,9 @@ class Settings:
             a fault.
         control: How operators reach this process.
         admin: Its admin server, if any.
+        alerts: Changes to alerts by their id. Read, as are the next two, by `otel_tools.ops` alone, which knows them.
+        slos: Changes to objectives by their id.
+        links: Addresses of dashboards, runbooks and servers, where they are not the defaults.
         source: The file that was read, if any.
     """
 
@@ -110,6 +113,9 @@ class Settings:
     strict: bool = False
     control: Control = field(default_factory=Control)
     admin: Admin | None = None
+    alerts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    slos: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
     source: Path | None = None
 
     def policy(self, kind: Literal["tool", "client"], name: str) -> tuple[Policy, Mode]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final, Literal, TypeAlias
 
 from otel_tools import semconv
@@ -18,6 +17,9 @@ CLIENT: Final = "client:"
 
 LONGEST: Final = 500
 """Characters of a name, a reason, an actor."""
+
+LONGEST_TIME: Final = 366 * 24 * 3600
+"""Seconds that an override may hold, unless it has no end."""
 
 _REFUSING: Final = frozenset({Action.DISABLE, Action.FORCE_OPEN})
 
@@ -38,7 +40,7 @@ def check(*, name: str, actor: str, reason: str | None = None, expires_after: fl
     """Refuse what no override can be made of.
 
     Raises:
-        ConfigError: A text is empty, too long or not one printable line, or the expiry is no time to come.
+        ConfigError: A text is empty, too long or not one printable line, or the expiry is no time within a year.
     """
     texts = {"name": name, "actor": actor} | ({} if reason is None else {"reason": reason})
     for what, text in texts.items():
@@ -48,8 +50,9 @@ def check(*, name: str, actor: str, reason: str | None = None, expires_after: fl
         return
     if isinstance(expires_after, bool) or not isinstance(expires_after, (int, float)):
         raise ConfigError(f"expires_after must be seconds or None, not {expires_after!r:.60}")
-    if not 0 < expires_after < math.inf:
-        raise ConfigError(f"expires_after must be more than 0 seconds, or None for never, not {expires_after!r:.60}")
+    if not 0 < expires_after <= LONGEST_TIME:
+        allowed = f"more than 0 and at most {LONGEST_TIME} seconds (366 days)"
+        raise ConfigError(f"expires_after must be {allowed}, or None for never, not {expires_after!r:.60}")
 
 
 def pipelines(engine: Engine, kind: Kind) -> Pipelines:

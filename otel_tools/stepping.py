@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import suppress
+from contextvars import Token
 from functools import partial
 from typing import Any, cast
 
@@ -26,6 +29,15 @@ async def await_in_context(context: Context, function: Callable[..., Any], /, *a
     try:
         return await function(*args, **kwargs)
     finally:
+        restore(token)
+
+
+def restore(token: Token[Context]) -> None:
+    """Take back an `attach` around an `await`: a coroutine that is closed or collected may be so in another context."""
+    if isinstance(sys.exception(), GeneratorExit):
+        with suppress(ValueError):
+            token.var.reset(token)
+    else:
         detach(token)
 
 

@@ -12,7 +12,7 @@ import otel_tools
 
 LONG = 60.0
 """Seconds; no test waits that long."""
-SHORT = 0.2
+SHORT = 0.4
 """Seconds; what hangs is given up after that."""
 
 TOOL = {"gen_ai.tool.name": "work"}
@@ -86,6 +86,6 @@ def timed_out(size: int | None = None, **limits):
 
 LIMITS = {"total": {"timeout": SHORT}, "item": {"item_timeout": SHORT}}
 MESSAGES = {
-    "total": "work did not finish within 0.2 s; it may still have taken effect",
-    "item": "work did not give its next item within 0.2 s",
+    "total": "work did not finish within 0.4 s; it may still have taken effect",
+    "item": "work did not give its next item within 0.4 s",
 }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
+import time
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from otel_tools import errors
 from otel_tools.engine import active
 from otel_tools.errors import CircuitOpen
 from otel_tools.policy import Action, Circuit, Override
+from otel_tools.recordings import base
 from tests.recorder import Recorder
 
 STATE = "otel_tools.circuit_breaker.state"
@@ -163,3 +168,51 @@ def test_a_slow_success_is_a_success_for_everybody_else(otel, slow_after, outcom
     [span] = otel.spans
     assert (span["attributes"]["otel_tools.outcome"], span["status"]) == ("ok", "UNSET")
     assert states(otel, "search") == {(outcome, False): 1}
+
+
+@pytest.mark.parametrize("shape", ["generator", "async_generator"])
+def test_the_readers_own_time_is_not_slow(otel, monkeypatch, shape):
+    """What the reader of a generator does between two items does not make the tool a slow one."""
+    passed = [0]
+    clock = SimpleNamespace(perf_counter_ns=lambda: time.perf_counter_ns() + passed[0], time_ns=time.time_ns)
+    monkeypatch.setattr(base, "time", clock)
+    settings = Circuit(failures=1, slow_after=1000)
+
+    @otel_tools.tool("search", circuit=settings)
+    def search():
+        yield 1
+
+    @otel_tools.tool("search", circuit=settings)
+    async def search_async():
+        yield 1
+
+    async def read():
+        async for _ in search_async():
+            passed[0] += 10**15
+
+    if shape == "generator":
+        for _ in search():
+            passed[0] += 10**15
+    else:
+        asyncio.run(read())
+    assert states(otel, "search") == {("closed", False): 1}
+
+
+def test_a_probe_that_ends_in_another_thread(otel):
+    """That a circuit became half-open is told when the probe begins, whichever thread it ends in."""
+
+    @otel_tools.tool(circuit=Circuit(failures=1, reset_after=1e-9))
+    def search(fail):
+        yield 1
+        if fail:
+            raise Down
+
+    with pytest.raises(Down):
+        list(search(fail=True))
+    probe = search(fail=False)
+    thread = threading.Thread(target=next, args=(probe,))
+    thread.start()
+    thread.join()
+    assert [to for to, *_ in transitions(otel)] == ["open", "half_open"]
+    assert list(probe) == []
+    assert [to for to, *_ in transitions(otel)] == ["open", "half_open", "closed"]

@@ -304,6 +304,7 @@ def test_problems_of_all_sources_are_told_together(tmp_path):
     message = failure({"OTEL_TOOLS_POLICY": "strict", "OTEL_TOOLS_CONTENT_LIMIT": "-1"}, tmp_path, {"tools": 3})
 
     allowed = "mode, defaults, tools, clients, sessions, patch, capture, content_limit, prices, strict, control, admin"
+    allowed += ", alerts, slos, links"
     assert message.splitlines() == [
         "4 settings are wrong:",
         f"  {path}, line 1: nonsense: unknown key; allowed: {allowed}",

@@ -13,7 +13,7 @@ from otel_tools import CallTimeout
 from tests.hanging import LONG, Hanging, nothing_left
 from tests.recorder import Recorder
 
-SHORT = 0.3
+SHORT = 0.5
 """Seconds; a tool that hangs is given up after that."""
 
 

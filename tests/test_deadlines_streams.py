@@ -14,7 +14,7 @@ from tests.clients import deadlines as clients
 from tests.clients.deadlines import USES, reply, settle, step
 from tests.hanging import LONG, until
 
-SHORT = 0.2
+SHORT = 0.6
 """Seconds; a stream that stops is given up after that."""
 
 KINDS = {"sync": False, "async": True}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import functools
 import gc
 import inspect
 import json
 import pickle
+import types
 
 import pytest
 
@@ -670,3 +672,60 @@ async def test_argument_names_are_the_programs_own(otel, shape):
             yield kwargs
 
         assert [item async for item in otel_tools.tool(work)(**given)] == [given]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_closed_in_another_context(otel, later):
+    """A coroutine that is closed where it did not run (its loop is gone) is a cancelled call, and nobody complains."""
+
+    @types.coroutine
+    def suspended():
+        yield
+
+    async def body():
+        await suspended()
+
+    @otel_tools.tool("work")
+    async def work(query="q"):
+        await body()
+
+    @otel_tools.tool("work")
+    def work_later(query="q"):
+        return body()
+
+    coroutine = work_later() if later else work()
+    contextvars.copy_context().run(coroutine.send, None)
+    coroutine.close()
+    assert [(span["name"], span["attributes"]["otel_tools.outcome"]) for span in otel.spans] == [
+        ("execute_tool work", "cancelled")
+    ]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_results_that_cannot_be_shown(otel, shape):
+    """An object whose text cannot be had (a row of a closed database session) is a result like any, of no size."""
+
+    class Row:
+        def __repr__(self):
+            raise Broken
+
+    value = await use(otel_tools.tool(make(shape, Row)))
+    assert {type(item) for item in (value if isinstance(value, list) else [value])} == {Row}
+    assert otel.spans == [span_of("ok", **({"otel_tools.tool.result.size": 0} if isinstance(value, list) else {}))]
+    assert [point["value"] for point in otel.points("otel_tools.tool.in_flight")] == [0]
+    assert [point["value"] for point in otel.points("otel_tools.tool.calls")] == [1]
+
+
+async def test_a_future_that_is_never_done(otel):
+    """A future that is dropped before it is done is a cancelled call, and its place is free again."""
+
+    @otel_tools.tool(max_in_flight=1)
+    def work(query="q"):
+        return asyncio.get_running_loop().create_future()
+
+    work("q")
+    gc.collect()
+    assert otel.spans == [span_of("cancelled")]
+    future = work()
+    future.set_result("x")
+    assert await future == "x"

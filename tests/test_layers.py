@@ -77,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": ENGINE | {"functions"},
     "discovery": ENGINE | {"functions", "mainscript", "runs"},
 }
-ANYTHING = {"__init__", "instrumentor", "auto", "control", "cli", "demo"}
+ANYTHING = {"__init__", "instrumentor", "auto", "control", "cli", "demo", "ops"}
 TYPES_ONLY = {("implicit", "engine"), ("calls.base", "engine"), ("calls.tool", "engine"), ("streams", "calls")}
 """Arrows against the layers that exist for the type checker only."""
 

@@ -245,6 +245,21 @@ def test_what_is_remembered_is_bounded():
     assert len(prices._models["openai", "gpt-4o"]._rates) <= 16
 
 
+def test_another_thread_begins_a_new_table():
+    """A price is found although another thread forgets the models just then."""
+
+    class Forgotten(dict):
+        def __contains__(self, key):
+            found = super().__contains__(key)
+            prices._models = {}
+            return found
+
+    prices, usage = Prices(), Usage(input_tokens=1)
+    before = prices.cost("openai", "gpt-4o", usage)
+    prices._models = Forgotten(prices._models)
+    assert prices.cost("openai", "gpt-4o", usage) == before
+
+
 def _models():
     from genai_prices import data_snapshot
 

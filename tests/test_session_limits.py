@@ -491,3 +491,14 @@ def test_the_endpoint_helps_to_find_the_price(otel: Recorder, monkeypatch: pytes
         server.reply(answer())
         ask(client)
     assert asked == [("openai", PRICED, "https://127.0.0.1")]
+
+
+def test_usage_that_cannot_be(server: FakeServer) -> None:
+    """Negative tokens, and a cost that is negative or no number, give nothing back: the size of the answer counts."""
+    with make("sync", server.url) as client, otel_tools.session(limits=Limits(max_cost_usd=1, max_tokens=1000)) as run:
+        for cost in (float("nan"), -3.0):
+            usage = {"prompt_tokens": -500, "completion_tokens": -5, "total_tokens": 2, "cost": cost}
+            server.reply({**answer(), "usage": usage})
+            before = dict(used(run))
+            ask(client)
+            assert all(used(run)[name] > before[name] for name in ("max_tokens", "max_cost_usd"))

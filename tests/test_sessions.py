@@ -327,6 +327,20 @@ def test_fork_while_totals_are_counted():
         assert in_child(counts)
 
 
+def test_the_time_of_a_session(otel):
+    """It is recorded once, by how the session ended; a sub-agent's time is a part of it."""
+    with otel_tools.session("support"), otel_tools.session("helper"):
+        pass
+    with pytest.raises(ValueError, match="no"), otel_tools.session("support"):
+        raise ValueError("no")
+    points = [(point["attributes"], point["count"]) for point in otel.points("otel_tools.session.duration")]
+    assert points == [
+        ({"gen_ai.agent.name": "support", "otel_tools.session.outcome": "completed"}, 1),
+        ({"gen_ai.agent.name": "support", "otel_tools.session.outcome": "error"}, 1),
+    ]
+    assert sum(point["count"] for point in otel.points("gen_ai.invoke_agent.duration")) == 3
+
+
 def test_what_was_said_is_bounded():
     """A session remembers 256 things that it has said; what comes after those is said each time."""
     session = Session("support")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -283,3 +284,18 @@ def test_our_faults_are_logged_once_and_swallowed(otel, monkeypatch, caplog):
         "otel-tools failed while recording a call; the program goes on (reported once)"
     ]
     assert len(otel.spans) == 2  # the spans are ended all the same
+
+
+async def test_a_cancellation_is_no_error(otel):
+    """A call that its caller cancels has no `error.type`: on no signal, or error rates would count it."""
+
+    @otel_tools.tool
+    async def work():
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await work()
+    [duration] = otel.points("gen_ai.execute_tool.duration")
+    [record] = otel.logs
+    shown = [otel.span()["attributes"], duration["attributes"], record["attributes"]]
+    assert ["error.type" in attributes for attributes in shown] == [False, False, False]

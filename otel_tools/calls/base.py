@@ -1,7 +1,7 @@
 """One call, whatever its shape: admission, recording, and the one ending that everything else follows from.
 
 `Call` is the common part; `LLMCall`, `ToolCall` and `AgentCall` differ in what policy says to them and in what the
-caller may get instead. The drivers in `engine.py` run the library's own method and tell the call what came of it.
+caller may get instead. The drivers run the library's own method and tell the call what came of it.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class Call(Timed, Generic[R]):
         try:
             self.recording = self._record(self._policy_attributes(admission))
             self.context = otel_context.set_value(_KEY, self, self.recording.context)
+            self.engine.write_transitions(self.recording.context)  # now: the call may end in another thread
             if self.refusal is None:
                 self._admitted()
         except BaseException:

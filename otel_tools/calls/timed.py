@@ -47,7 +47,7 @@ class Timed:
         return None if self.pipeline is None else self.pipeline.policy.item_timeout
 
     def begin_waiting(self, *, opened: bool = False, items: bool = True) -> Deadline | None:
-        """The call gives its answer in pieces from here on: its deadline, enforced or not, if it has one.
+        """The call gives its answer in pieces from here on: its deadline, enforced or not, if its waits matter.
 
         Args:
             opened: Its caller has waited for it since it began.
@@ -55,8 +55,9 @@ class Timed:
         """
         if self.deadline is None and self.attempt is not None and self.pipeline is not None:
             total, item = self.attempt.limit, self._item_limit if items else None
-            if total is not None or item is not None:
-                enforced = self.pipeline.mode is Mode.ENFORCE
+            limited = total is not None or item is not None
+            if limited or self.pipeline.timed:  # or its reader's time would be its own
+                enforced = limited and self.pipeline.mode is Mode.ENFORCE
                 waited = self.recording.elapsed() if opened else 0.0
                 self.deadline = Deadline(total, item, enforced=enforced, waited=waited)
         return self.deadline

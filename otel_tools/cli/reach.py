@@ -5,20 +5,23 @@ Either way it asks what the admin server is asked, and gets the same JSON.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from typing import Any, Final, Protocol, TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.parse import SplitResult, quote, urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import click
 
 from otel_tools import config
 from otel_tools.control import file
 from otel_tools.control.admin import orders, routes
+from otel_tools.control.admin.guard import is_loopback
 from otel_tools.control.admin.problems import Problem
 from otel_tools.control.admin.routes import Write
 from otel_tools.control.directives import Kind
@@ -83,10 +86,9 @@ class Served:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise click.UsageError(f"--url must be like http://127.0.0.1:9465, not {url!r}")
-        self.name = f"the service at {parts.hostname}:{parts.port or parts.scheme}"
+        parts, port = _split(url)
+        self.name = f"the service at {parts.hostname}:{port or parts.scheme}"
+        self._opener = build_opener(_NoRedirects, *([ProxyHandler({})] if is_loopback(str(parts.hostname)) else []))
         self._base = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}/admin"
 
     def read(self, path: str) -> dict[str, Any]:
@@ -100,21 +102,41 @@ class Served:
 
     def _ask(self, path: str, body: bytes | None) -> dict[str, Any]:
         headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": "application/json"})
-        if token := os.environ.get(_TOKEN):
+        if token := _token():
             headers["Authorization"] = f"Bearer {token}"
         request = Request(self._base + path, body, headers)  # noqa: S310  the scheme is checked above
         try:
-            with build_opener(_NoRedirects).open(request, timeout=_SECONDS) as answer:
+            with self._opener.open(request, timeout=_SECONDS) as answer:
                 value = json.load(answer)
         except HTTPError as error:
             raise click.ClickException(f"{self._base}{path} answers {error.code}: {_detail(error)}") from error
         except (URLError, OSError) as error:
             raise click.ClickException(f"{self._base} cannot be reached: {_cause(error)}") from error
-        except ValueError as error:
+        except (HTTPException, ValueError) as error:
             raise click.ClickException(f"{self._base} does not answer as an admin server of otel-tools does") from error
         if not isinstance(value, dict):
             raise click.ClickException(f"{self._base} does not answer as an admin server of otel-tools does")
         return value
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """The parts of an admin server's *url*, and its port.
+
+    Raises:
+        click.UsageError: It is none.
+    """
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc:
+            return parts, parts.port
+    raise click.UsageError("--url must be like http://127.0.0.1:9465, without user and password")
+
+
+def _token() -> str:
+    token = os.environ.get(_TOKEN, "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise click.UsageError(f"{_TOKEN} has characters that cannot be sent: use printable ASCII only")
+    return token
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -129,7 +151,7 @@ def _detail(error: HTTPError) -> str:
         found = json.load(error)["detail"]
     except (OSError, ValueError, KeyError, TypeError):
         return str(error.reason)
-    hint = f" Set {_TOKEN} for this command." if error.code == 401 and not os.environ.get(_TOKEN) else ""  # noqa: PLR2004  the status
+    hint = f" Set {_TOKEN} for this command." if error.code == 401 and not _token() else ""  # noqa: PLR2004  the status
     return f"{found}{hint}"
 
 

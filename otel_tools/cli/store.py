@@ -34,7 +34,7 @@ class StoreReport:
 def examine(control: Control) -> StoreReport:
     """Look at the store that a program with these settings would have."""
     service = control.service or config.service_name() or DEFAULT_SERVICE
-    report = StoreReport(control.store, service)
+    report = StoreReport(_without_secrets(control.store), service)
     try:
         store = open_store(control, service)
         if store is None:
@@ -50,3 +50,9 @@ def examine(control: Control) -> StoreReport:
     except StoreError as error:
         report.problem = str(error)
     return report
+
+
+def _without_secrets(where: str | None) -> str | None:
+    """What may be shown of `control.store` before the store itself says: a URL that is wrong may have a password."""
+    scheme, separator, _ = (where or "").partition("://")
+    return f"{scheme}://…" if separator else where

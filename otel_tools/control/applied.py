@@ -94,18 +94,17 @@ class Applied:
         for slot, (directive, until) in list(self._in_force.items()):
             if until <= now:
                 self._over.add(directive.id)
-                if wanted.get(slot) == directive:
+                if slot in wanted and wanted[slot].id == directive.id:
                     del wanted[slot]
                 yield self._lifted(slot, f"expire_{directive.action}", directive.actor)
             elif slot not in wanted:
-                word = steering.lifted(directive.action)
-                yield self._lifted(slot, word, document.who(directive.target, word, "reset"))
+                yield self._lifted(slot, *_end_of(directive, document))
 
     def _lifted(self, slot: _Slot, word: str, actor: str) -> _Audit:
         (kind, name), action = slot
-        del self._in_force[slot]
         with _guarded():
             steering.pipelines(self._engine, kind).lift(name, action, "store")
+        del self._in_force[slot]  # not before: a child that is forked in between would keep what is to be lifted
         return partial(steering.audit, self._engine, kind, name, word, hand=Override("", actor, layer="store"))
 
     def _set(self, wanted: dict[_Slot, Directive]) -> Iterator[_Audit]:
@@ -117,24 +116,39 @@ class Applied:
     def _put(self, slot: _Slot, directive: Directive) -> _Audit:
         (kind, name), action = slot
         left = None if directive.expires_at is None else directive.expires_at - time.time()
-        self._in_force[slot] = _InForce(directive, inf if left is None else self._engine.clock() + left)
+        until = inf if left is None else self._engine.clock() + left
         hand = Override(directive.reason, directive.actor, left, "store")
         with _guarded():
             steering.pipelines(self._engine, kind).override(name, action, hand)
+        self._in_force[slot] = _InForce(directive, until)  # not before: see `_lifted`
         return partial(steering.audit, self._engine, kind, name, action.value, hand=hand)
 
     def _reset(self, document: Document) -> Iterator[_Audit]:
         """Resets that this process has not seen; at first, those that came before it are none of its own."""
         known = self._resets
         if known is None:
-            known = {target: at for target, at in document.resets.items() if at <= self._since}
-        self._resets = dict(document.resets)
+            since = self._since + document.ahead
+            known = {target: at for target, at in document.resets.items() if at <= since}
         for (kind, name), at in document.resets.items():
             if known.get((kind, name)) != at:
                 with _guarded():
                     steering.pipelines(self._engine, kind).reset(name)
-                hand = Override("", document.who((kind, name), "reset"), layer="store")
+                last = document.last((kind, name), "reset")
+                hand = Override("", "" if last is None else last.actor, layer="store")
                 yield partial(steering.audit, self._engine, kind, name, "reset", hand=hand)
+        self._resets = dict(document.resets)
+
+
+def _end_of(directive: Directive, document: Document) -> tuple[str, str]:
+    """What the audit calls the end of a *directive* that *document* does not have any more, and who ended it."""
+    word = steering.lifted(directive.action)
+    ends = {word} if directive.action is Action.DISABLE else {word, "reset"}
+    last = document.last(directive.target, directive.action.value, *ends)
+    if last is not None and last.word in ends:
+        return word, last.actor
+    if not directive.holds(time.time()):  # by the wall clock, which was put on; the next writer removed it
+        return f"expire_{directive.action}", directive.actor
+    return word, ""  # somebody edited or removed the store
 
 
 @contextlib.contextmanager

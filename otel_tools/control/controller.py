@@ -61,9 +61,13 @@ class Controller:
 
     def end(self) -> None:
         """Withdraw what was told. What is set stays in force."""
-        self._guarded("write", self._reporter.withdraw)
-        if self._sharing is not None:
-            self._guarded(_SHARE, self._sharing.withdraw)
+        for withdraw in [self._reporter.withdraw, *([] if self._sharing is None else [self._sharing.withdraw])]:
+            try:
+                withdraw()
+            except StoreError:
+                pass  # it forgets by itself
+            except Exception:
+                internal_error("withdrawing from the store")
         self._store.close()
 
     # --- one look -----------------------------------------------------------------------------------------------

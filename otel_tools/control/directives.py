@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Mapping
@@ -82,13 +83,16 @@ class Document:
 
     Args:
         directives: At most one for each target and action.
-        resets: When the circuit of a target was last reset by hand: every process closes it once.
+        resets: When the circuit of a target was last reset by hand, by the store's clock, which is the same for all:
+            every process closes it once.
         changes: The last things that operators did, oldest first.
+        ahead: Seconds that the store's clock is ahead of this machine's, by which all other times are.
     """
 
     directives: tuple[Directive, ...] = ()
     resets: Mapping[Target, float] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    ahead: float = 0.0
 
     def with_directive(self, directive: Directive) -> Document:
         """This, with *directive* in place of one that sets the same."""
@@ -102,22 +106,22 @@ class Document:
     def with_reset(self, target: Target, now: float) -> Document:
         """This, with *target*'s circuit closed by hand and nothing set on it any more; the kill switch stays."""
         lifted = self.without(target, Action.FORCE_OPEN, Action.BYPASS, Action.METRICS_ONLY)
-        return replace(lifted, resets={**self.resets, target: now})
+        return replace(lifted, resets={**self.resets, target: now + self.ahead})
 
     def current(self, now: float) -> Document:
         """This, without what has expired at *now*."""
         held = tuple(directive for directive in self.directives if directive.holds(now))
-        resets = {target: at for target, at in self.resets.items() if at > now - _RESETS_KEPT}
+        resets = {target: at for target, at in self.resets.items() if at > now + self.ahead - _RESETS_KEPT}
         return replace(self, directives=held, resets=resets)
 
     def noting(self, change: Change) -> Document:
         """This, with *change* on record; only the last ones are kept."""
         return replace(self, changes=(*self.changes, change)[-_CHANGES_KEPT:])
 
-    def who(self, target: Target, *words: str) -> str:
-        """Who did last what one of *words* says to *target*; empty if that is not on record."""
-        done = (one.actor for one in reversed(self.changes) if (one.kind, one.name) == target and one.word in words)
-        return next(done, "")
+    def last(self, target: Target, *words: str) -> Change | None:
+        """The last thing on record that was done to *target*, of those that *words* say."""
+        done = (one for one in reversed(self.changes) if (one.kind, one.name) == target and one.word in words)
+        return next(done, None)
 
     def _without(self, target: Target, actions: frozenset[Action]) -> tuple[Directive, ...]:
         return tuple(one for one in self.directives if one.target != target or one.action not in actions)
@@ -150,9 +154,9 @@ def from_json(value: Any, where: str) -> Document:
                 "use the same release everywhere"
             )
         directives = tuple(directive_from_json(one) for one in value["overrides"])
-        resets = {(one["kind"], one["name"]): float(one["at"]) for one in value["resets"]}
+        resets = {(one["kind"], one["name"]): _time(one["at"]) for one in value["resets"]}
         return Document(directives, resets, tuple(Change(**one) for one in value.get("changes", ())))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise StoreError(f"{where} does not hold overrides of otel-tools ({type(error).__name__}: {error})") from error
 
 
@@ -160,7 +164,7 @@ def directive_from_json(value: Mapping[str, Any]) -> Directive:
     """One directive, read back.
 
     Raises:
-        KeyError, TypeError, ValueError: It is none.
+        KeyError, TypeError, ValueError, OverflowError: It is none.
     """
     if value["kind"] not in {"tool", "client"} or not isinstance(value["name"], str):
         raise ValueError(value["kind"])
@@ -171,7 +175,14 @@ def directive_from_json(value: Mapping[str, Any]) -> Directive:
         action=Action(value["action"]),
         reason=str(value["reason"]),
         actor=str(value["actor"]),
-        set_at=float(value["set_at"]),
-        expires_at=None if expires is None else float(expires),
+        set_at=_time(value["set_at"]),
+        expires_at=None if expires is None else _time(expires),
         id=str(value["id"]),
     )
+
+
+def _time(value: Any) -> float:
+    found = float(value)
+    if not math.isfinite(found):  # JSON knows no such number, Python's reads and writes it
+        raise ValueError(value)
+    return found

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,7 @@ class FileStore:
         self._path = self._directory / "overrides.json"
         self._processes = self._directory / "processes"
         self._seen: tuple[_Signature, Document] | None = None
+        self._published = False
         self.label = str(self._path)
 
     # --- overrides ----------------------------------------------------------------------------------------------
@@ -68,6 +70,8 @@ class FileStore:
 
     def _read(self) -> Document:
         found = self._path.stat()
+        if not stat.S_ISREG(found.st_mode):  # to open a pipe could take for ever
+            raise StoreError(f"{self._path} is no file: move it away")
         if self._seen is not None and self._seen[0] == _signature(found):
             return self._seen[1]
         with self._path.open("rb") as file:
@@ -124,6 +128,9 @@ class FileStore:
         with self._writing(self._processes):
             content = json.dumps(report.to_json(report_), separators=(",", ":")).encode()
             files.replace(self._report(report_.process.id), content, durable=False)
+        if not self._published:
+            self._published = True
+            self._remove_dead()
 
     def withdraw(self, process: str) -> None:
         """Forget the report of *process*."""
@@ -149,6 +156,19 @@ class FileStore:
             else:
                 self.withdraw(found.process.id)
         return alive
+
+    def _remove_dead(self) -> None:
+        """Remove what processes left that ended without a word: perhaps nobody ever asks for `reports`."""
+        now = time.time()
+        for path in self._processes.glob("*.json"):
+            with contextlib.suppress(OSError):
+                unchanged = now - path.stat().st_mtime
+                if unchanged < _SILENT:
+                    continue
+                found = _read_report(path)
+                dead = found is not None and not _is_alive(found.process, now - found.at)
+                if dead or unchanged >= _SILENT_HERE:  # the latter may be of another release, which cannot be read
+                    path.unlink()
 
     def close(self) -> None:
         """Nothing is kept open."""

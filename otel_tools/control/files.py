@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
@@ -20,6 +21,9 @@ LOCK_SECONDS: Final = 5.0
 WINDOWS: Final = os.name == "nt"
 _RETRY: Final = 0.01
 _REPLACE_ATTEMPTS: Final = 20
+_HELD: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK, errno.EINTR})
+"""What the system says of a lock that somebody else has; POSIX and Windows differ."""
+
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 if sys.platform == "win32":
@@ -53,7 +57,7 @@ def check_private(directory: Path, *, shared: bool = False) -> bool:
         StoreError: Somebody else could change what is in it.
     """
     try:
-        found = directory.stat()
+        named, found = directory.lstat(), directory.stat()
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -61,6 +65,8 @@ def check_private(directory: Path, *, shared: bool = False) -> bool:
     if not stat.S_ISDIR(found.st_mode):
         raise StoreError(f"{directory} is no directory: move it away, or name another one as control.store")
     if not WINDOWS:  # where a user's directories are protected by inherited lists
+        if stat.S_ISLNK(named.st_mode):  # somebody else's could lead to the overrides of another service
+            _check_owner(directory, named, shared=shared)
         _check_owner(directory, found, shared=shared)
     return True
 
@@ -72,7 +78,7 @@ def _check_owner(directory: Path, found: os.stat_result, *, shared: bool) -> Non
             f"{directory} belongs to another user (uid {found.st_uid}), who could switch your tools off and on: "
             "name a directory of your own as control.store"
         )
-    if found.st_mode & _OTHERS_WRITE and not sticky:
+    if found.st_mode & _OTHERS_WRITE and not sticky and not stat.S_ISLNK(found.st_mode):
         raise StoreError(
             f"{directory} can be written to by other users, who could switch your tools off and on: chmod go-w it"
         )
@@ -144,7 +150,7 @@ def locked(path: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
 
     Raises:
         StoreError: It was not to be had within *seconds*.
-        OSError: The file cannot be created.
+        OSError: The file cannot be created, or its file system has no locks.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -163,6 +169,8 @@ def _lock(descriptor: int, path: Path, until: float) -> None:
             _try_lock(descriptor)
             return
         except OSError as error:
+            if error.errno not in _HELD:
+                raise  # the file system has no locks
             if time.monotonic() >= until:
                 raise StoreError(
                     f"{path} is locked by another process that does not go on: look who has it open, and try again"

@@ -95,7 +95,7 @@ class RedisStore:
             self.server.script(_REPLACE, (self.key("overrides"),), b"", last)  # or somebody else has been faster
             return self._read()
         if raw is None:
-            return b"", Document()
+            return b"", Document(ahead=self._ahead)
         document = self._parse(raw)
         self._last = raw
         return raw, _moved(document, -self._ahead)
@@ -108,7 +108,7 @@ class RedisStore:
     def _parse(self, raw: bytes) -> Document:
         try:
             value = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{self.label} has something else at {self.key('overrides')}: delete it") from error
         return directives.from_json(value, self.label)
 
@@ -169,7 +169,10 @@ def _report(raw: bytes) -> Report | None:
 
 
 def _moved(document: Document, seconds: float) -> Document:
-    """*document* with its times told by a clock that is *seconds* ahead."""
+    """*document* with its times told by a clock that is *seconds* ahead.
+
+    Not those of resets: a process tells by them what it has seen, also after its clock was put right.
+    """
     if not seconds:
         return document
     moved = tuple(
@@ -180,6 +183,5 @@ def _moved(document: Document, seconds: float) -> Document:
         )
         for one in document.directives
     )
-    resets = {target: at + seconds for target, at in document.resets.items()}
     changes = tuple(replace(one, at=one.at + seconds) for one in document.changes)
-    return Document(moved, resets, changes)
+    return Document(moved, document.resets, changes, document.ahead - seconds)

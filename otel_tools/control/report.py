@@ -276,7 +276,7 @@ def from_json(value: Mapping[str, Any]) -> Report | None:
             tools=tuple(_read_tool(one) for one in value["tools"]),
             sessions=tuple(SessionReport(**one) for one in value["sessions"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal, Protocol, TypeAlias
 
 from otel_tools.policy.outcome import Outcome
@@ -20,6 +21,8 @@ class Usage:
         quality: `exact` from the provider's final count, `partial` from a stream that ended early (a placeholder of
             the provider never counts as output tokens), `absent` when the provider said nothing.
         cost: USD that the provider itself reports, if it does.
+
+    A total or a cost that cannot be one (negative, not a number) is as good as none: budgets and counters add them up.
     """
 
     input_tokens: int | None = None
@@ -39,6 +42,12 @@ class Usage:
     audio_cache_read_tokens: int | None = None
     quality: Quality = "exact"
     cost: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("input_tokens", "output_tokens", "cost"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < inf:
+                setattr(self, name, None)
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ class Running:
     """A handle to work that goes on (an agent run streamed in the background).
 
     Args:
-        handle: What the caller gets.
+        handle: What the caller gets; if it is dropped before the work is done, the call was cancelled.
         on_done: Registers `callback(error, cancelled)` to be called once when the work is done.
         payload: Read when done.
     """

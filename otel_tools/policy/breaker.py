@@ -180,12 +180,21 @@ class CircuitBreaker:
         """Forget the failures, close every circuit, lift what the layer of this process has set."""
         with self._lock:
             now = self._clock()
-            transitions = self._refresh(now) + self._keyed.clear(now)
-            if self._common.generation.kind not in _HIDING:
-                transitions += self._common.close(now)
+            transitions = self._refresh(now) + self._close(now)
             self._overrides.lift("process", *_STATES)
             transitions += self._refresh(now, "manual")
         self._tell(transitions)
+
+    def close(self) -> None:
+        """Forget the failures and close every circuit; what operators have set stays."""
+        with self._lock:
+            now = self._clock()
+            transitions = self._refresh(now) + self._close(now)
+        self._tell(transitions)
+
+    def _close(self, now: float) -> list[Transition]:
+        transitions = self._keyed.clear(now)
+        return transitions if self._common.generation.kind in _HIDING else transitions + self._common.close(now)
 
     def open_for(self, seconds: float, seen: Opening | None) -> None:
         """Open the common circuit for *seconds* because other processes have, or let it probe in that time.

@@ -12,7 +12,7 @@ do nothing else about the one than about the other, and what differs, the time t
 from __future__ import annotations
 
 import json
-from math import ceil, isfinite
+from math import ceil
 from typing import Any, Final, Literal, NamedTuple
 
 
@@ -65,6 +65,7 @@ _WORDS: Final = {
 _FAILED: Final = _Words("tool_failed", "failed", True, "{tool} failed.", *_LATER)
 
 _STEPS: Final = (5, 15, 60)
+_LONGEST: Final = 7 * 86_400
 
 
 def structured_error(
@@ -75,7 +76,8 @@ def structured_error(
     Args:
         tool: The tool's name.
         reason: The value of the call's `Outcome`, or `forced_open`.
-        retry_after: Seconds until a call may be admitted again; rounded up to 5, 15, 60, 120, ... s.
+        retry_after: Seconds until a call may be admitted again; rounded up to 5, 15, 60, 120, ... s. More than a week
+            (a dependency may ask for anything) is as good as unknown.
         critical: The run cannot do without the tool.
         timeout: The deadline that expired, in seconds.
     """
@@ -87,7 +89,7 @@ def structured_error(
         "reason": reason,
         "tool": tool,
         "retryable": words.retryable,
-        "retry_after_s": None if retry_after is None or not isfinite(retry_after) else _round_up(retry_after),
+        "retry_after_s": None if retry_after is None or not retry_after <= _LONGEST else _round_up(retry_after),
         "attempted": words.outcome != "not_attempted",
         "outcome": words.outcome,
         "critical": critical,

@@ -6,6 +6,8 @@ import os
 import weakref
 from typing import Protocol
 
+from otel_tools.errors import internal_error
+
 
 class Forkable(Protocol):
     """What has something to renew in a forked child."""
@@ -24,7 +26,10 @@ def renew_in_child(forkable: Forkable) -> None:
 
 def _after_fork_in_child() -> None:
     for forkable in list(_forkables):
-        forkable.after_fork()
+        try:
+            forkable.after_fork()
+        except Exception:
+            internal_error("renewing what a forked child inherits")  # the others have locks to be renewed, too
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork

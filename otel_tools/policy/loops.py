@@ -28,7 +28,7 @@ def fingerprint(*values: Any) -> bytes | None:
     """
     try:
         text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=_fields_of)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # also what the user's own models raise
         return None
     from hashlib import blake2b  # noqa: PLC0415  slow to import, and only needed where loops are looked for
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeAlias
 
 from otel_tools.errors import ConfigError
@@ -97,13 +98,15 @@ class Policy:
 
     Args:
         timeout: Deadline of a call in seconds; `None` for none. A sync tool with a timeout runs in a worker thread. For
-            a generator or a streamed answer it is all that its reader may wait; the reader's own time is free.
+            a generator or a streamed answer it is all that its reader may wait; the reader's own time is free. On event
+            loops other than asyncio's nothing is enforced: a late call is only marked.
         circuit: The circuit breaker, `None` for none.
         criticality: Whether a failure is raised or becomes a note for the model.
         fallback: Called with the tool's own arguments when an optional tool failed; gives the value instead of the
             note.
         max_in_flight: Calls of it that may run at once; further ones are refused. `None` for no limit, but a sync
-            tool with a timeout never has more than 16 (that bounds the threads which hung calls can hold).
+            tool with a timeout never has more than 16 (that bounds the threads which hung calls can hold), and for the
+            same reason none is made while 16 that timed out have not come back.
         item_timeout: Seconds that a generator tool or a streamed answer may take for its next item, or its first.
         key: What tells apart the circuits of a tool that talks to several dependencies (tenants, servers): the name
             of one of its arguments, or a function of them. Calls without a key (`None`) have a circuit of their own.
@@ -130,8 +133,10 @@ class Policy:
     owner: str | None = None
 
     def __post_init__(self) -> None:
-        _positive("timeout", self.timeout)
-        _positive("item_timeout", self.item_timeout)
+        for name in ("timeout", "item_timeout"):
+            _positive(name, getattr(self, name))
+            if getattr(self, name) == inf:
+                raise ConfigError(f"{name} must be a number of seconds, or None for no deadline, not inf")
         _positive("max_in_flight", self.max_in_flight)
 
 

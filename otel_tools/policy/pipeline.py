@@ -21,7 +21,8 @@ from otel_tools.policy.overrides import Overrides
 from otel_tools.policy.refusal import Refusal
 
 MAX_WORKERS: Final = 16
-"""Calls of one tool that may be in worker threads at once, unless its policy says otherwise."""
+"""Calls of one tool that may be in worker threads at once, and of a client that may hang there, unless its policy says
+otherwise."""
 
 _PROBE_MARGIN: Final = 1.0
 """Seconds that a probe's lease outlasts the call's own timeout."""
@@ -95,7 +96,10 @@ class Pipeline:
         renew_in_child(self)
 
     def configure(self, policy: Policy, mode: Mode) -> None:
-        """Let *policy* apply from the next call on. Circuit, running calls and operators' overrides stay."""
+        """Let *policy* apply from the next call on. Circuit, running calls and operators' overrides stay.
+
+        Where *policy* has no circuit breaker the circuit closes: nothing would count towards closing it any more.
+        """
         self.policy = policy
         self.mode = policy.mode or mode
         self.timeout = policy.timeout if self.mode is Mode.ENFORCE else None
@@ -106,6 +110,8 @@ class Pipeline:
         self._counts = policy.circuit is not None
         self.timed = self._counts and (circuit.slow_after is not None or circuit.min_span > 0)
         self._breaker.configure(circuit, lease, observe=self.mode is Mode.OBSERVE)
+        if not self._counts:
+            self._breaker.close()
 
     def after_fork(self) -> None:
         """Renew the lock in a forked child, and forget the calls of threads that it does not have."""
@@ -126,6 +132,8 @@ class Pipeline:
             return self._refusal(Outcome.DISABLED, switch.expires_after, switch.reason)
         attempt = Attempt(self.timeout, self.policy.timeout)
         cap = self._worker_cap if worker else self._cap
+        if cap is None and len(self._abandoned) >= MAX_WORKERS:
+            cap = MAX_WORKERS
         if cap is None:
             self._running.add(attempt)
         elif not self._take_place(attempt, cap):

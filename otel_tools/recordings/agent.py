@@ -46,7 +46,9 @@ class AgentRecording(Recording[AgentRequest]):
         if session.parent is not None:
             return  # a part of a session: the whole is counted once, by the outermost run
         telemetry.record(names.SESSION_COST_USD, session.totals.cost_usd, agent, context)
-        telemetry.add(names.SESSIONS, 1, {**agent, names.SESSION_OUTCOME: str(session.outcome)}, context)
+        ended = {**agent, names.SESSION_OUTCOME: str(session.outcome)}
+        telemetry.record(names.SESSION_DURATION, seconds, ended, context)
+        telemetry.add(names.SESSIONS, 1, ended, context)
         record = {
             **self._who(),
             **session_attributes(session),

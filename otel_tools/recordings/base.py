@@ -112,7 +112,9 @@ class Recording(Generic[R]):
             attributes: Attributes = {names.OUTCOME: ending.outcome.value}
             if ending.late:
                 attributes[names.TIMEOUT_EXCEEDED] = True
-            if ending.outcome not in NO_ERROR:
+            if ending.outcome in NO_ERROR:
+                ending.error_type = None  # a cancellation was raised, too
+            else:
                 ending.error_type = ending.error_type or ending.outcome.value
                 set_error(self.span, ending.error_type)
             self._write(ending, nanoseconds / 1e9, attributes)

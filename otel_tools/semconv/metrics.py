@@ -157,6 +157,14 @@ CLIENT_UNPRICED = Metric(
 SESSION_COST_USD = Metric(
     "otel_tools.session.cost", "histogram", "USD", "Cost of a session, its sub-agents included.", (AGENT_NAME,), _USD
 )
+SESSION_DURATION = Metric(
+    "otel_tools.session.duration",
+    "histogram",
+    "s",
+    "Time of a session, by how it ended; a sub-agent's run is a part of the session around it.",
+    (AGENT_NAME, SESSION_OUTCOME),
+    _AGENT_DURATION,
+)
 SESSIONS = Metric(
     "otel_tools.sessions", "counter", "{session}", "Finished sessions by how they ended.", (AGENT_NAME, SESSION_OUTCOME)
 )

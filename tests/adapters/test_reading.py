@@ -92,3 +92,9 @@ def test_json(value, found):
 def test_media(url, part):
     """A `data:` URL is a blob, any other a reference."""
     assert reading.media("image", url) == part
+
+
+@pytest.mark.parametrize("value", [None, True, "1", float("nan"), float("inf")])
+def test_no_numbers(value):
+    """What is no number, or no finite one, is left out."""
+    assert (reading.count(value), reading.number(value)) == (None, None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import socket
+import threading
 import time
 from urllib.parse import unquote
 
@@ -13,7 +16,7 @@ from click.testing import CliRunner
 from rich.text import Text
 
 import otel_tools
-from otel_tools import schema, semconv
+from otel_tools import config, schema, semconv
 from otel_tools.cli import doctor, main, overviews, steer, text
 from otel_tools.cli.store import StoreReport, examine
 from otel_tools.control import controller
@@ -25,6 +28,9 @@ from otel_tools.settings import Control
 
 WHY = ("--reason", "pool [red]exhausted[/]", "--actor", "ann")
 FOR = f"Invalid value for '--for': must be {schema.duration.allowed}"
+
+
+WITHIN_A_YEAR = "expires_after must be more than 0 and at most 31622400 seconds (366 days), or None for never"
 
 
 @pytest.fixture(autouse=True)
@@ -203,7 +209,14 @@ def test_what_code_of_a_process_has_set_is_told(program, stores, monkeypatch):
             ("disable", "x", "--reason", "y", "--for", "-5m"),
             f"{FOR}, not '-5m'",
         ),
-        (("enable", "x", "--url", "ftp://y"), "--url must be like http://127.0.0.1:9465, not 'ftp://y'"),
+        (
+            ("disable", "x", "--reason", "y", "--for", "9999h"),
+            f"{WITHIN_A_YEAR}, not 35996400.0.",
+        ),
+        *(
+            (("enable", "x", "--url", url), "--url must be like http://127.0.0.1:9465, without user and password")
+            for url in ("ftp://y", "http://", "http://y:z", "http://[::1", "http://ann:s3cret@y")
+        ),
         (
             ("enable", "x", "--url", "http://y", "--service", "z"),
             "--url names a server, which knows its service and store: leave out the others",
@@ -391,7 +404,66 @@ def test_an_admin_server_that_is_not_there():
     assert (code, output) == (1, "Error: http://127.0.0.1:1/admin cannot be reached: Connection refused\n")
 
 
+@pytest.fixture
+def mumbler():
+    """The URL of a server that does not speak HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def mumble() -> None:
+            with contextlib.suppress(OSError):  # nobody came
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(b"-ERR unknown command\r\n")
+
+        thread = threading.Thread(target=mumble)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+def test_something_else_at_the_port(mumbler):
+    """What does not speak HTTP is told, without a traceback."""
+    message = f"Error: {mumbler}/admin does not answer as an admin server of otel-tools does\n"
+    assert run("tools", "--url", mumbler) == (1, message)
+
+
+def test_the_token_goes_to_no_proxy(server, mumbler, monkeypatch):
+    """An address of this machine is asked itself, whatever proxy the environment names."""
+    monkeypatch.setenv("http_proxy", mumbler)
+    monkeypatch.setenv("OTEL_TOOLS_ADMIN_TOKEN", "t0ken\n")
+    server.reply(answer())
+    assert run("tools", "--url", server.url)[0] == 0
+    assert [one.headers["Authorization"] for one in server.requests] == ["Bearer t0ken"]
+
+
+@pytest.mark.parametrize("token", ["t\u20acken", "t0\nken"])
+def test_a_token_that_cannot_be_sent(token, server, monkeypatch):
+    """It says so, and does not blame the server."""
+    monkeypatch.setenv("OTEL_TOOLS_ADMIN_TOKEN", token)
+    code, output = run("tools", "--url", server.url)
+    wrong = "Error: OTEL_TOOLS_ADMIN_TOKEN has characters that cannot be sent: use printable ASCII only"
+    assert (code, output.splitlines()[-1], server.requests) == (2, wrong, [])
+
+
+def test_a_time_that_no_calendar_has(stores):
+    """What was set by hand in the file does not keep the tables from being shown."""
+    one = Directive(kind="tool", name="search", action=Action.DISABLE, reason="why", actor="me", expires_at=1e18)
+    stores().change(lambda document: document.with_directive(one))
+    code, output = run("tools", "--service", "shop")
+    assert (code, "2999-12-31" in output or "3000-01-01" in output) == (0, True), output
+
+
 # --- doctor ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("url", ["redis://u:s3cret@host:notaport", "mysql://u:s3cret@host/1"])
+def test_doctor_shows_no_password(url, monkeypatch):
+    """Also where the URL is wrong, or that of no store; nor does the `repr` of the settings."""
+    monkeypatch.setenv("OTEL_TOOLS_STORE", url)
+    code, output = run("doctor", "--json")
+    assert (code, "s3cret" in output, "s3cret" in repr(config.load())) == (1, False, False)
+
+
 def test_what_doctor_finds_out_about_the_store(stores, monkeypatch):
     """Which one, what is in it, who reports to it, what is wrong with it."""
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")

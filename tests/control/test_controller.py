@@ -494,5 +494,5 @@ def test_changes_are_kept_for_the_record():
             Change(kind="tool", name="search", word="disable", actor=f"a{number}", at=float(number))
         )
     assert [one.actor for one in document.changes] == [f"a{number}" for number in range(10, 60)]
-    assert document.who(("tool", "search"), "disable") == "a59"
-    assert document.who(("client", "search"), "disable") == ""
+    last = document.last(("tool", "search"), "disable")
+    assert (last and last.actor, document.last(("client", "search"), "disable")) == ("a59", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import socket
@@ -359,3 +360,54 @@ def test_the_host_of_a_report_is_this_one():
     """What tells a process of this machine from one of another."""
     assert this_process("shop").host == socket.gethostname()
     assert file._is_alive(this_process("shop"), 0)
+
+
+def test_a_file_system_without_locks(store, monkeypatch):
+    """It is not taken for somebody who holds the lock: nobody waits, and the error says what is the matter."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files, "_try_lock", fail)
+    with pytest.raises(StoreError, match=r"shop cannot be written to \(No locks available\)"):
+        store.change(lambda document: document)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can make a link of somebody else")
+def test_a_link_of_somebody_else(store, tmp_path):
+    """Where others may write, too, a link of theirs could lead to what was set on another service."""
+    other = FileStore(tmp_path / "base", "other")
+    other.change(lambda document: document)
+    (tmp_path / "base").chmod(0o1777)
+    (tmp_path / "base" / "shop").symlink_to("other")
+    assert store.read() == Document()
+    os.chown(tmp_path / "base" / "shop", 4711, -1, follow_symlinks=False)
+    with pytest.raises(StoreError, match=r"shop belongs to another user \(uid 4711\)"):
+        store.read()
+
+
+def test_a_process_that_begins_removes_what_dead_ones_left(store, tmp_path):
+    """A program that forks workers for ever does not fill the disk; who is alive and who was heard of lately stays."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    store.publish(report(id="new", pid=gone.pid))
+    others = {"dead": report(id="dead", pid=gone.pid), "alive": report(id="alive", pid=os.getpid())}
+    for one in others.values():
+        store.publish(one)
+    processes = tmp_path / "base" / "shop" / "processes"
+    (processes / "other-release.json").write_text("{}")
+    (processes / "broken.json").write_text("{")
+    for name, age in {"dead": 61, "alive": 61, "other-release": 61, "broken": 601}.items():
+        os.utime(processes / f"{name}.json", times=(time.time() - age,) * 2)
+    FileStore(tmp_path / "base", "shop").publish(report(id="mine"))
+    assert sorted(path.stem for path in processes.iterdir()) == ["alive", "mine", "new", "other-release"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_its_place_is_not_waited_for(store, path):
+    """The first call of a program looks at it."""
+    path.parent.mkdir(mode=0o700, parents=True)
+    path.parent.parent.chmod(0o700)
+    os.mkfifo(path)
+    with pytest.raises(StoreError, match=r"overrides.json is no file: move it away"):
+        store.read()

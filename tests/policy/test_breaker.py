@@ -12,6 +12,7 @@ from otel_tools.policy import (
     Circuit,
     CircuitBreaker,
     Layer,
+    Opening,
     Override,
     Permit,
     Rejection,
@@ -60,6 +61,23 @@ def test_cancelled_probe_frees_its_slot() -> None:
         ("open", "threshold"),
         ("half_open", "expired"),
     ]
+
+
+def test_a_cancelled_probe_forgets_nothing() -> None:
+    """A neutral probe leaves how often it reopened, and who had it opened, as they were (property 5)."""
+    clock = Clock()
+    circuit = half_open(clock)
+    fail(circuit)
+    clock.tick(120)
+    circuit.record(circuit.acquire(), NEUTRAL)
+    assert circuit.view().reopens == 1
+    fail(circuit)
+    assert (circuit.view().retry_after, circuit.view().reopens) == (240, 2)
+    circuit.reset()
+    circuit.open_for(30, None)
+    clock.tick(30)
+    circuit.record(circuit.acquire(), NEUTRAL)
+    assert circuit.opening() == Opening(4, 0.0, remote=True)
 
 
 @pytest.mark.parametrize("late", list(Verdict))
@@ -314,6 +332,32 @@ def test_an_expired_shadow_is_told_before_what_follows() -> None:
         ("closed", "expired", False),
         ("open", "threshold", False),
     ]
+
+
+def test_what_ran_out_is_told_before_what_is_lifted() -> None:
+    """Lifting an override that has run out tells that it did (property 15)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append)
+    override(circuit, Action.FORCE_OPEN, 10)
+    override(circuit, Action.BYPASS, 20)
+    clock.tick(10)
+    circuit.lift(Action.BYPASS, "process")
+    assert [(one.from_, one.to, one.reason) for one in log] == [
+        ("closed", "forced_open", "manual"),
+        ("forced_open", "disabled", "expired"),
+        ("disabled", "closed", "manual"),
+    ]
+
+
+def test_out_of_the_shadow_when_a_probe_is_due() -> None:
+    """A circuit whose open time is just over asks nobody to wait (property 1)."""
+    clock, log = Clock(), []
+    circuit = breaker(clock, log.append)
+    override(circuit, Action.METRICS_ONLY)
+    fail(circuit, 3)
+    clock.tick(60)
+    circuit.lift(Action.METRICS_ONLY, "process")
+    assert (log[-1].to, log[-1].retry_after) == ("open", None)
 
 
 def test_since_is_when_the_state_began(monkeypatch: pytest.MonkeyPatch) -> None:

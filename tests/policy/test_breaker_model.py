@@ -183,7 +183,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.model.settings = Circuit(failures=failures, **self.options)
         self.breaker.configure(self.model.settings, observe=self.model.observe)
 
-    @rule(seconds=st.sampled_from([0.0, 4.0, 30.0, 1e6]), looks=st.booleans())
+    @rule(seconds=st.sampled_from([0.0, 0.5, 30.0, 1e6]), looks=st.booleans())
     def open_for(self, seconds: float, looks: bool) -> None:
         """Other processes say so, knowing the circuit as it is or as it was."""
         if looks:

@@ -119,7 +119,7 @@ def test_controls_are_not_worked_round(reason: str) -> None:
 @given(
     st.sampled_from(REASONS),
     st.text(max_size=20),
-    st.none() | st.floats(0, 1e6) | st.just(inf),
+    st.none() | st.floats(0, 1e6) | st.sampled_from([1e300, inf]),
     st.booleans(),
     st.none() | st.floats(0.001, 1e4),
 )
@@ -132,7 +132,7 @@ def test_bytes_are_stable(
     assert json.loads(text)["is_error"] is True
     assert error["tool"] == tool
     rounded = error["retry_after_s"]
-    if retry_after is None or retry_after == inf:
+    if retry_after is None or retry_after > 7 * 86_400:  # which a dependency may say: nothing to tell a model
         assert rounded is None
     else:
         below = {5: -1, 15: 5, 60: 15}.get(rounded, rounded - 60)

@@ -172,3 +172,13 @@ def test_fingerprints_are_keyed(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint("search", "otel")
     monkeypatch.setattr(loops, "_KEY", b"another process")
     assert fingerprint("search", "otel") not in (before, None)
+
+
+def test_what_raises_when_it_is_read_has_no_fingerprint() -> None:
+    """A model of the user's that cannot be written down is no fault of ours, whatever it raises."""
+
+    class Detached(City):
+        def model_dump(self, **_: Any) -> Any:
+            raise RuntimeError("the database session is closed")
+
+    assert fingerprint(Detached(name="Bern")) is None

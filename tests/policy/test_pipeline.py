@@ -74,6 +74,7 @@ def test_an_open_circuit_refuses() -> None:
     error = refusal.error()
     assert type(error) is CircuitOpen
     assert str(error) == "search is unavailable, its circuit is open; retry after 45 s"
+    assert str(CircuitOpen("search", 0.2)).endswith("; retry after 1 s")
     assert tool.in_flight == 0
     clock.tick(45)
     probe = admitted(tool)
@@ -110,7 +111,8 @@ def test_the_kill_switch_works_in_both_modes(mode: Mode) -> None:
     tool.disable("leaks data", "ann", 20)
     clock.tick(5)
     refusal = refused(tool)
-    assert (refusal.outcome, refusal.retry_after, refusal.detail) == (Outcome.DISABLED, 15, "leaks data")
+    assert (refusal.name, refusal.outcome, refusal.retry_after) == ("search", Outcome.DISABLED, 15)
+    assert (refusal.detail, refusal.state) == ("leaks data", "closed")
     assert type(refusal.error()) is ToolDisabled
     view = tool.view().disabled
     assert view is not None

@@ -144,3 +144,14 @@ def test_fork_forgets_the_calls_of_other_threads() -> None:
     with held(tool._lock):
         assert in_child(lambda: [type(tool.admit()) for _ in range(3)] == [Attempt, Attempt, Refusal])
     assert tool.in_flight == 2
+
+
+def test_hung_calls_are_capped_where_calls_are_not() -> None:
+    """Calls of a client have no cap; but none is made while 16 hang in worker threads (property 17)."""
+    client = pipeline(timeout=1.0, circuit=None)
+    running = [admitted(client) for _ in range(40)]
+    for attempt in running[:16]:
+        client.settle(attempt, FAILURE, still_running=True)
+    assert (refused(client).outcome, refused(client).detail) == (Outcome.BULKHEAD_FULL, "16 calls in flight")
+    client.returned(running[0])
+    assert isinstance(client.admit(), Attempt)

@@ -222,6 +222,8 @@ def test_openings_of_all() -> None:
     probe = tools.get("down").admit()
     assert isinstance(probe, Attempt)
     assert tools.openings() == {"down": Opening(1, 60.0, probing=True)}
+    clock.tick(59.5)
+    assert tools.openings() == {"down": Opening(1, 0.5, probing=True)}
     tools.get("down").settle(probe, Verdict.NEUTRAL)
     assert tools.openings() == {"down": Opening(1, 0.0)}
 
@@ -229,11 +231,14 @@ def test_openings_of_all() -> None:
 def test_opened_by_other_processes() -> None:
     """They open it for so long, once; a tool without a circuit breaker is not theirs to open (property 8)."""
     tools = registry()
+    tools.get("mail").open_for(0.0, None)
     tools.get("search").open_for(30, None)
     tools.get("search").open_for(99, None)  # it is not closed any more
     refusal = tools.get("search").admit()
     assert isinstance(refusal, Refusal)
     assert (refusal.retry_after, tools.openings()) == (30, {"search": Opening(1, 30.0, remote=True)})
+    tools.get("mail").open_for(0.25, None)
+    assert tools.openings()["mail"] == Opening(1, 0.25, remote=True)
     bare = Pipelines(lambda _: (Policy(circuit=None), Mode.ENFORCE))
     bare.get("search").open_for(30, None)
     assert isinstance(bare.get("search").admit(), Attempt)
@@ -313,3 +318,20 @@ def test_circuits_share_the_registrys_dice_and_listener() -> None:
     for name in ("search", "mail"):
         fail(tools, name)
     assert [(one.name, one.to, one.retry_after) for one in told] == [("search", "open", 75.0), ("mail", "open", 75.0)]
+
+
+@pytest.mark.parametrize("key", [None, "acme"])
+def test_a_circuit_that_is_taken_away_closes(key: str | None) -> None:
+    """A tool whose policy has no circuit any more is not refused by those it had, also for keys (property 6)."""
+    policy = [Policy(circuit=Circuit(failures=1, jitter=0))]
+    tools = Pipelines(lambda name: (policy[0], Mode.ENFORCE), clock=Clock())
+    attempt = tools.get("search").admit(key=key)
+    assert isinstance(attempt, Attempt)
+    tools.get("search").settle(attempt, Verdict.FAILURE)
+    assert isinstance(tools.get("search").admit(key=key), Refusal)
+    policy[0] = Policy(circuit=None)
+    tools.forget("search")
+    assert isinstance(tools.get("search").admit(key=key), Attempt)
+    tools.force_open("search", "incident 7", "ann")
+    tools.forget("search")
+    assert isinstance(tools.get("search").admit(key=key), Refusal)

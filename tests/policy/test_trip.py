@@ -52,9 +52,10 @@ def test_failures_may_come_back_in_any_order() -> None:
     assert watched.calls("-", seconds=6.0) == ["threshold"]
 
 
-def test_a_success_begins_a_new_row() -> None:
+@pytest.mark.parametrize("slow_after", [None, 100.0])
+def test_a_success_begins_a_new_row(slow_after: float | None) -> None:
     """Failures before a success do not count towards the span of those after it (property 3)."""
-    watched = Watched(failures=2, min_span=5.0)
+    watched = Watched(failures=2, min_span=5.0, slow_after=slow_after)
     watched.calls("-+")
     watched.clock.tick(10)
     assert watched.calls("--") == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any, Final
 
 _NO_MODEL: Final = object()
@@ -41,12 +42,16 @@ def items(value: Any) -> Sequence[Any]:
 
 def count(value: Any) -> int | None:
     """*value* as a whole number, `None` if it is no number."""
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return int(value) if _is_number(value) else None
 
 
 def number(value: Any) -> float | None:
     """*value* as a number with a fraction, `None` if it is no number."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return float(value) if _is_number(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isfinite(value) if isinstance(value, float) else isinstance(value, int) and not isinstance(value, bool)
 
 
 def text(value: Any) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,11 @@ __all__ = ["app", "serve"]
 
 _EXTRA: Final = frozenset({"starlette", "uvicorn"})
 _HINT: Final = "the admin server needs starlette and uvicorn: pip install 'otel-tools[admin]'"
+
+_GREEN: Final = (
+    "gevent has replaced threads, and its event loop would be in the way of the program's own; use the `otel-tools` "
+    "command, or the page of another process of this service"
+)
 
 _logger = logging.getLogger("otel_tools")
 
@@ -62,9 +68,12 @@ def app(*, token: str | None = None, hosts: Collection[str] = ()) -> AdminApp:
 
 
 def serve(engine: Engine) -> AdminServer | None:
-    """Start the admin server that *engine*'s settings ask for, if they do and the extra is installed."""
+    """Start the admin server that *engine*'s settings ask for, if they do and the program allows it."""
     settings = engine.settings.admin
     if settings is None:
+        return None
+    if _has_no_threads():
+        _logger.warning("otel-tools goes on without its admin page: %s", _GREEN)
         return None
     try:
         from otel_tools.control.admin.server import AdminServer  # noqa: PLC0415  an extra
@@ -76,6 +85,12 @@ def serve(engine: Engine) -> AdminServer | None:
     server = AdminServer(lambda: _operator(engine), settings)
     server.start()
     return server
+
+
+def _has_no_threads() -> bool:
+    """Whether a thread would share the system's thread with the program, and with it the running event loop."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 def _lacks_extra(error: ModuleNotFoundError) -> bool:

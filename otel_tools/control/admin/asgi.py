@@ -138,8 +138,9 @@ class AdminApp:
 
     def _path(self, scope: Scope) -> str | None:
         """The path below that, `None` if it is not."""
-        path = str(scope["path"])
-        for base in (self._base(scope), self._prefix):  # the second: servers of before the root path was a part of it
+        path, whole = str(scope["path"]), self._base(scope)
+        outer = str(scope.get("app_root_path", "")).rstrip("/")  # of FastAPI(root_path=...): the proxy has taken it off
+        for base in (whole, whole.removeprefix(outer), self._prefix):  # the last: servers that know no root path
             if path == base or path.startswith(f"{base}/"):
                 return path.removeprefix(base)
         return None

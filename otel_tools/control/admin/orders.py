@@ -16,9 +16,6 @@ T = TypeVar("T", bound="Lift")
 MOST_BYTES: Final = 16 * 1024
 """Of a body."""
 
-LONGEST_TIME: Final = 366 * 24 * 3600
-"""Seconds that an override may hold, unless it has no end."""
-
 DEFAULT_ACTOR: Final = "admin"
 
 LINE: Final = {
@@ -29,7 +26,7 @@ LINE: Final = {
 }
 """One line of printable characters, as `steering.check` has it, in the words of JSON Schema."""
 
-_TIME: Final = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": LONGEST_TIME}
+_TIME: Final = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": steering.LONGEST_TIME}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +72,6 @@ def read(shape: type[T], body: bytes) -> T:
             raise invalid(f"Unknown key {key[:40]!r}; allowed: {', '.join(allowed)}.")
     if "reason" in allowed and "reason" not in value:
         raise invalid("Say why: reason is missing.")
-    if isinstance(seconds := value.get("expires_after"), (int, float)) and seconds > LONGEST_TIME:
-        raise invalid(f"expires_after must be {LONGEST_TIME} seconds at most, or null for no end.")
     return shape(**value)
 
 

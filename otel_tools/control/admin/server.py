@@ -17,6 +17,7 @@ from typing import Final
 import uvicorn
 
 from otel_tools.control.admin.asgi import Opening, admin_app
+from otel_tools.control.admin.connections import Connection
 from otel_tools.control.admin.guard import is_loopback
 from otel_tools.control.operator import Operator
 from otel_tools.errors import internal_error
@@ -27,6 +28,10 @@ PREFIX: Final = "/admin"
 RETRY_SECONDS: Final = 3.0
 
 _CLOSE_SECONDS: Final = 2.0
+
+_BACKLOG: Final = 16
+"""Connections that wait to be accepted. asyncio tries, and logs, as often in a row when the program has no file
+descriptor left."""
 
 _logger = logging.getLogger("otel_tools")
 
@@ -55,15 +60,14 @@ class AdminServer:
         self._config = _Config(
             admin_app(operator, settings, open_reads=is_loopback(settings.host), prefix=PREFIX),
             loop="asyncio",
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             interface="asgi3",
             log_config=None,
-            access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=64,
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=1,
         )
         self._config.load()  # imports in the caller's thread, not beside it
@@ -120,7 +124,7 @@ class AdminServer:
         host, port = self._settings.host, self._settings.port
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            return socket.create_server((host, port), family=family, backlog=64)
+            return socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
             self._tell(error)
             return None

@@ -455,6 +455,9 @@ async def test_names_that_cannot_be(engine, name):
     assert engine.tools.views() == []
 
 
+WITHIN_A_YEAR = "expires_after must be more than 0 and at most 31622400 seconds (366 days), or None for never"
+
+
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
@@ -468,13 +471,10 @@ async def test_names_that_cannot_be(engine, name):
         ({"reason": "\ud800"}, "reason must be one line of 1 to 500 printable characters, not '\\ud800'."),
         ({"reason": "x", "actor": None}, "actor must be one line of 1 to 500 printable characters, not None."),
         ({"reason": "x", "for": 1}, "Unknown key 'for'; allowed: actor, reason, expires_after."),
-        ({"reason": "x", "expires_after": 0}, "expires_after must be more than 0 seconds, or None for never, not 0."),
+        ({"reason": "x", "expires_after": 0}, f"{WITHIN_A_YEAR}, not 0."),
         ({"reason": "x", "expires_after": "1h"}, "expires_after must be seconds or None, not '1h'."),
         ({"reason": "x", "expires_after": True}, "expires_after must be seconds or None, not True."),
-        (
-            {"reason": "x", "expires_after": 10**400},
-            "expires_after must be 31622400 seconds at most, or null for no end.",
-        ),
+        ({"reason": "x", "expires_after": 10**400}, f"{WITHIN_A_YEAR}, not {10**59}."),
     ],
 )
 async def test_bodies_that_cannot_be(engine, body, detail):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import logging
 import socket
@@ -15,6 +17,7 @@ import pytest
 
 import otel_tools
 from otel_tools.control import admin, plane
+from otel_tools.control.admin import connections
 from otel_tools.control.admin import server as server_module
 from otel_tools.control.admin.server import AdminServer
 from otel_tools.control.file import FileStore
@@ -321,6 +324,86 @@ def test_a_forked_child_does_not_serve_with_its_parents_socket():
     assert (done.stdout, done.stderr) == ("parent True\nchild True\n", "")
 
 
+GREEN = """
+from gevent import monkey
+monkey.patch_all()
+import asyncio, logging, threading
+logging.basicConfig(format="%(levelname)s %(message)s")
+import otel_tools
+otel_tools.instrument(settings={"admin": {"port": 0}, "control": {"store": False}})
+
+async def own():
+    return [thread.name for thread in threading.enumerate()]
+
+print(asyncio.run(own()))
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed")
+def test_under_gevent_there_is_none():
+    """It would run in the program's own thread, whose event loop it would take; the program is told."""
+    done = run(GREEN)
+    told = [line for line in done.stderr.splitlines() if line.startswith("WARNING otel-tools")]
+    assert (done.stdout, done.returncode) == ("['MainThread']\n", 0)
+    assert told == [
+        (
+            "WARNING otel-tools goes on without its admin page: gevent has replaced threads, and its event loop would "
+            "be in the way of the program's own; use the `otel-tools` command, or the page of another process of this "
+            "service"
+        )
+    ]
+
+
+# --- connections ----------------------------------------------------------------------------------------------------
+def closed(connection: socket.socket) -> bool:
+    """Whether the server has closed it, without an answer."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_connections_take_few_of_the_programs_descriptors(monkeypatch):
+    """So many at a time and no more, whoever asks; those that ask nothing make room."""
+    monkeypatch.setattr(connections, "MOST", 3)
+    server = served()
+    assert server.listening.wait(10)
+    address = ("127.0.0.1", int(server.url.split(":")[2].removesuffix("/admin")))
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(3)]
+        wait_for(lambda: len(server._server.server_state.connections) == 3)
+        assert closed(stack.enter_context(socket.create_connection(address, timeout=10)))
+        idle.pop().close()
+        wait_for(lambda: len(server._server.server_state.connections) == 2)
+        assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /admin/tools HTTP/1.1\r\nHost: loc", b"POST /x HTTP/1.1\r\nHost: localhost\r\n"]
+)
+def test_a_request_that_does_not_come_is_not_waited_for(sent, monkeypatch):
+    """Neither the first byte nor the last."""
+    monkeypatch.setattr(connections, "SECONDS", 0.05)
+    server = served()
+    assert server.listening.wait(10)
+    address = ("127.0.0.1", int(server.url.split(":")[2].removesuffix("/admin")))
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(sent)
+        assert closed(connection)
+    server.stop()
+
+
+def test_requests_are_not_in_the_programs_log(caplog):
+    """The page asks every few seconds."""
+    caplog.set_level(logging.INFO)
+    server = served()
+    assert server.listening.wait(10)
+    assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+    server.stop()
+    assert [record.getMessage() for record in caplog.records if record.name == "uvicorn.access"] == []
+
+
 # --- in the program's own server ------------------------------------------------------------------------------------
 async def test_the_app_to_mount(recorder, monkeypatch):
     """It follows the engine at work, takes token and hosts from settings and code, and reads need the token."""
@@ -340,6 +423,22 @@ async def test_the_app_to_mount(recorder, monkeypatch):
         assert active().tools.get("search").view().disabled is not None
         otel_tools.uninstrument()
         assert json.loads((await http.get("/admin/tools")).content)["tools"] == []
+    recorder.uninstrument()
+
+
+@pytest.mark.parametrize("path", ["/internal/admin", "/pre/internal/admin"])
+async def test_the_app_behind_a_proxy_that_takes_a_prefix_off(path, recorder):
+    """With `FastAPI(root_path="/pre")` the path comes without it, with `uvicorn --root-path /pre` with it."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    recorder.instrument(mode="enforce")
+    mounted = Starlette(routes=[Mount("/internal/admin", admin.app(token=TOKEN))])
+    transport = httpx.ASGITransport(mounted, root_path="/pre")
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        found = await http.get(f"{path}/tools", headers={"Authorization": f"Bearer {TOKEN}"})
+        openapi = await http.get(f"{path}/openapi.json")
+    assert (found.status_code, openapi.json()["servers"]) == (200, [{"url": "/pre/internal/admin"}])
     recorder.uninstrument()
 
 
