@@ -22,6 +22,9 @@ COMMANDS: Final = {
     "bypass": "Switch a circuit breaker off, not the tool.",
     "metrics-only": "Let a circuit breaker count, but refuse nothing.",
     "reset": "Close a circuit, and take back what is set on it by hand.",
+    "runbook": "Render the runbook of a tool, of all tools, of the alerts.",
+    "rules": "Render recording, alert and burn-rate rules for Prometheus.",
+    "dashboards": "Render dashboards for Grafana.",
 }
 """Name -> what `--help` says of it, so that showing help imports none of them."""
 

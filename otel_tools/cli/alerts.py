@@ -1,134 +1,59 @@
-"""The alerts of the operations pack as one table, evaluated on what was received."""
+"""The alerts of the operations pack, evaluated on what was received: those that few minutes of telemetry can show."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from otel_tools import semconv as names
 from otel_tools.cli.amounts import Amount, total
-from otel_tools.cli.rows import ERRORS
 from otel_tools.cli.state import State
-
-MINUTE, HOUR, DAY = 60, 3600, 86_400
-
-
-class Measure(enum.Enum):
-    """What of a metric is compared with the threshold."""
-
-    ERROR_RATIO = "errors / all"
-    """A counter by `otel_tools.outcome`, or a histogram by `error.type`."""
-    P95 = "95th percentile"
-    INCREASE = "increase"
-    LEVEL = "level"
-    """Of the series with the alert's *state*, now."""
+from otel_tools.ops.model import TOOL_ERRORS, TOOL_EVENTS, Measure, Severity
+from otel_tools.ops.model import Alert as Definition
+from otel_tools.ops.objectives import DEFAULTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One alert. Two alerts of the same name are two severities of it.
+    """One severity of an alert.
+
+    Unlike the rules for Prometheus it asks neither for a minimum of events nor that it holds for a while: who looks at
+    an agent that was just started wants to see the first failure, and wakes nobody.
 
     Args:
         threshold: What is measured must be greater; seconds, USD, calls or a ratio, as the metric's.
         window: Seconds that are looked at.
         by: The attribute that it is evaluated for, one by one.
-        means: What it says, in a few words.
         states: For `LEVEL`, the values of `otel_tools.circuit_breaker.state` that count.
     """
 
     name: str
-    severity: Literal["critical", "warning"]
+    severity: Severity
     metric: names.Metric
     measure: Measure
     threshold: float
     window: int
-    means: str
-    by: str | None = None
-    states: tuple[str, ...] = ()
+    by: str | None
+    states: tuple[str, ...]
 
 
-ALERTS: Final = (
-    Alert(
-        name="OtelToolsToolErrorRateHigh",
-        severity="critical",
-        metric=names.TOOL_CALLS,
-        measure=Measure.ERROR_RATIO,
-        threshold=0.25,
-        window=5 * MINUTE,
-        by=names.TOOL_NAME,
-        means="tool error rate",
-    ),
-    Alert(
-        name="OtelToolsToolErrorRateHigh",
-        severity="warning",
-        metric=names.TOOL_CALLS,
-        measure=Measure.ERROR_RATIO,
-        threshold=0.10,
-        window=5 * MINUTE,
-        by=names.TOOL_NAME,
-        means="tool error rate",
-    ),
-    Alert(
-        name="OtelToolsToolSlow",
-        severity="warning",
-        metric=names.TOOL_DURATION,
-        measure=Measure.P95,
-        threshold=5.0,
-        window=5 * MINUTE,
-        by=names.TOOL_NAME,
-        means="tool p95 latency",
-    ),
-    Alert(
-        name="OtelToolsCircuitOpen",
-        severity="critical",
-        metric=names.CIRCUIT,
-        measure=Measure.LEVEL,
-        threshold=0,
-        window=0,
-        by=names.CIRCUIT_NAME,
-        means="circuit open",
-        states=("open", "half_open", "forced_open"),
-    ),
-    Alert(
-        name="OtelToolsLLMErrorRateHigh",
-        severity="critical",
-        metric=names.CLIENT_DURATION,
-        measure=Measure.ERROR_RATIO,
-        threshold=0.05,
-        window=5 * MINUTE,
-        by=names.REQUEST_MODEL,
-        means="LLM error rate",
-    ),
-    Alert(
-        name="OtelToolsSessionCostHigh",
-        severity="warning",
-        metric=names.SESSION_COST_USD,
-        measure=Measure.P95,
-        threshold=0.50,
-        window=HOUR,
-        means="session cost p95",
-    ),
-    Alert(
-        name="OtelToolsDailyCostHigh",
-        severity="critical",
-        metric=names.CLIENT_COST,
-        measure=Measure.INCREASE,
-        threshold=500.0,
-        window=DAY,
-        means="cost of a day",
-    ),
-    Alert(
-        name="OtelToolsSessionIterationsHigh",
-        severity="warning",
-        metric=names.AGENT_INFERENCE_CALLS,
-        measure=Measure.P95,
-        threshold=7.0,
-        window=HOUR,
-        means="session iterations p95",
-    ),
-)
+def _severities(alert: Definition) -> Iterator[Alert]:
+    assert alert.metric is not None
+    for severity, threshold in alert.thresholds.items():
+        yield Alert(
+            name=alert.name,
+            severity=severity,
+            metric=alert.metric,
+            measure=alert.measure,
+            threshold=threshold,
+            window=alert.window,
+            by=alert.by[-1] if alert.by else None,
+            states=alert.states,
+        )
+
+
+ALERTS: Final = tuple(row for alert in DEFAULTS.alerts if alert.live for row in _severities(alert))
 
 WINDOWS: Final = {alert.metric.name: float(alert.window) for alert in ALERTS if alert.window}
 """Metric -> the window that `State` must keep of it."""
@@ -174,9 +99,10 @@ def _error_ratios(alert: Alert, state: State, now: float) -> Iterator[tuple[str,
     label = names.OUTCOME if counter else names.ERROR_TYPE
     subjects: dict[str, dict[str, Amount]] = {}
     for (subject, value), amount in state.metrics.recent(alert.metric, now, str(alert.by), label).items():
-        subjects.setdefault(subject, {})[value] = amount
+        if not counter or value in TOOL_EVENTS:
+            subjects.setdefault(subject, {})[value] = amount
     for subject, amounts in subjects.items():
-        failed = total(amount for value, amount in amounts.items() if (value in ERRORS if counter else value))
+        failed = total(amount for value, amount in amounts.items() if (value in TOOL_ERRORS if counter else value))
         everything = total(amounts.values())
         calls = everything.total if counter else everything.count
         if calls:

@@ -12,16 +12,14 @@ from otel_tools.cli.amounts import ZERO
 from otel_tools.cli.metrics import MetricStore
 from otel_tools.cli.otlp import Event, Span
 from otel_tools.cli.traces import LLM_OPERATIONS, Node, Trace
-from otel_tools.policy.outcome import FAILED, REFUSED, Outcome
+from otel_tools.ops.model import TOOL_ERRORS, TOOL_EVENTS
+from otel_tools.policy.outcome import REFUSED, Outcome
 
 RUNNING: Final = "running"
 NO_SESSION: Final = "no session"
 DEGRADED: Final = "degraded"
 _GONE_AFTER = 60.0
 _FINE: Final = frozenset({Outcome.OK, Outcome.CANCELLED, Outcome.INTERRUPTED})
-
-ERRORS: Final = frozenset({*FAILED, Outcome.CIRCUIT_OPEN, Outcome.BULKHEAD_FULL})
-"""Outcomes of a tool that count as its errors: it did not deliver. What an operator switched off is none."""
 
 
 @dataclass(slots=True)
@@ -81,8 +79,9 @@ class Tool:
 
     @property
     def error_rate(self) -> float:
-        """The part of the calls in which the tool did not deliver."""
-        return sum(self.outcomes[outcome] for outcome in ERRORS) / self.calls if self.calls else 0.0
+        """The part of the calls in which the tool did not deliver, of those that say something about it."""
+        events = sum(self.outcomes[outcome] for outcome in TOOL_EVENTS)
+        return sum(self.outcomes[outcome] for outcome in TOOL_ERRORS) / events if events else 0.0
 
 
 @dataclass(slots=True, frozen=True)

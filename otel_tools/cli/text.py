@@ -8,7 +8,8 @@ from typing import Final
 
 from rich.text import Text
 
-from otel_tools.cli.rows import ERRORS, RUNNING
+from otel_tools.cli.rows import RUNNING
+from otel_tools.ops.model import TOOL_ERRORS
 from otel_tools.policy.outcome import REFUSED, Outcome
 
 UNKNOWN: Final = "-"
@@ -16,6 +17,8 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _BYTES: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _USD_DIGITS: Final = ((100, 0), (0.1, 2), (0, 4))
 _SMALL_PERCENT = 0.0995
+_LAST_SECOND: Final = 32_503_593_600.0
+"""The end of the year 2999: no system's calendar ends before."""
 
 
 def seconds(value: float | None) -> str:
@@ -61,12 +64,16 @@ def percent(value: float) -> str:
 
 def clock(value: float) -> str:
     """The local time of day."""
-    return time.strftime("%H:%M:%S", time.localtime(value))
+    return time.strftime("%H:%M:%S", _local(value))
 
 
 def date(value: float) -> str:
     """The local date and time."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(value))
+    return time.strftime("%Y-%m-%d %H:%M", _local(value))
+
+
+def _local(value: float) -> time.struct_time:
+    return time.localtime(min(max(value, 0.0), _LAST_SECOND))
 
 
 def short(error_type: str) -> str:
@@ -76,7 +83,7 @@ def short(error_type: str) -> str:
 
 _OUTCOME_STYLES: Final = {
     **dict.fromkeys(map(str, REFUSED), "magenta"),
-    **dict.fromkeys(map(str, ERRORS), "red"),
+    **dict.fromkeys(map(str, TOOL_ERRORS), "red"),
     "completed": "green",
     "ok": "green",
     "error": "red",

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from otel_tools import semconv as names
 from otel_tools.cli import text
-from otel_tools.cli.alerts import ALERTS, Alert, AlertLog, Measure
+from otel_tools.cli.alerts import ALERTS, Alert, AlertLog
 from otel_tools.cli.rows import NO_SESSION, Session, Tool, Transition
 from otel_tools.cli.state import State
+from otel_tools.ops.model import Measure
 
 _GAP = 2
 _LEAST_FLEXIBLE, _LEAST_EXTRA = 14, 24

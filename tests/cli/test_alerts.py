@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from otel_tools import semconv as names
-from otel_tools.cli.alerts import ALERTS, WINDOWS, AlertLog, Measure, evaluate
+from otel_tools.cli.alerts import ALERTS, WINDOWS, AlertLog, evaluate
 from otel_tools.cli.state import State
+from otel_tools.ops.model import Measure
 from tests.cli import messages as make
 
 

@@ -206,6 +206,7 @@ def test_a_wrong_configuration_fails():
 
     report = json.loads(output)
     allowed = "mode, defaults, tools, clients, sessions, patch, capture, content_limit, prices, strict, control, admin"
+    allowed += ", alerts, slos, links"
     assert code == 1
     assert (
         report["problems"]
