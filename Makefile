@@ -4,7 +4,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 REQUIREMENTS := tests/requirements
 
-.PHONY: demo test test-oldest lint types bench simulate check lock clean
+.PHONY: demo test test-oldest lint types bench simulate check lock ops clean stack stack-up stack-down stack-status
 
 demo: $(VENV)/ready ## a tool-using agent, observed and governed, on this machine
 	$(VENV)/bin/otel-tools demo
@@ -37,6 +37,23 @@ lock: ## choose versions anew (needs uv)
 	done
 	uv pip compile --quiet --python-version 3.11 --no-header --no-emit-index-url --no-annotate --upgrade \
 	  --output-file $(REQUIREMENTS)/bench.txt $(REQUIREMENTS)/bench.in
+
+stack: ## build Collector, Jaeger, Prometheus and Alertmanager with Go, where they are not yet; no Docker
+	$(PYTHON) -B collector-config/stack.py build
+
+stack-up: stack ## run them on this machine; LAYERS="redaction tail-sampling" for more of the Collector
+	$(PYTHON) -B collector-config/stack.py up $(LAYERS)
+
+stack-down: ## stop them
+	$(PYTHON) -B collector-config/stack.py down
+
+stack-status: ## what runs, and where
+	$(PYTHON) -B collector-config/stack.py status
+
+ops: $(VENV)/ready ## render rules, dashboards and runbooks anew; tests compare them with what is committed
+	$(VENV)/bin/otel-tools rules --out collector-config/prometheus/rules
+	$(VENV)/bin/otel-tools dashboards --out grafana-dashboards
+	$(VENV)/bin/otel-tools runbook --alerts --out collector-config/runbooks
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis
