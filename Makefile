@@ -4,7 +4,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 REQUIREMENTS := tests/requirements
 
-.PHONY: demo test test-oldest lint types bench simulate check lock ops clean stack stack-up stack-down stack-status
+.PHONY: demo test test-oldest lint types bench simulate check lock ops clean e2e stack stack-up stack-down stack-status
 
 demo: $(VENV)/ready ## a tool-using agent, observed and governed, on this machine
 	$(VENV)/bin/otel-tools demo
@@ -49,6 +49,9 @@ stack-down: ## stop them
 
 stack-status: ## what runs, and where
 	$(PYTHON) -B collector-config/stack.py status
+
+e2e: $(VENV)/ready stack ## the demo's agent on the real servers: traces, every rule and panel, an alert, an outage, a canary
+	$(VENV)/bin/python -m pytest -s tests/e2e tests/stack/test_life.py::test_traces_outlive_the_collector
 
 ops: $(VENV)/ready ## render rules, dashboards and runbooks anew; tests compare them with what is committed
 	$(VENV)/bin/otel-tools rules --out collector-config/prometheus/rules
