@@ -37,6 +37,7 @@ class Checkpoint:
         memory: Bytes that our lines allocated.
         series: Combinations of label values on metrics.
         threads: Worker threads.
+        circuits: Circuits that the tools have, those of single keys among them.
     """
 
     now: float
@@ -44,6 +45,7 @@ class Checkpoint:
     memory: int
     series: int
     threads: int
+    circuits: int
 
 
 @dataclass
@@ -264,4 +266,5 @@ class Simulation:
         ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/otel_tools/*")])
         memory = sum(trace.size for trace in ours.traces)
         series = sum(map(len, self.signals.points().values()))
-        return Checkpoint(self.world.now, objects, memory, series, checks.worker_threads())
+        circuits = sum(sum(view.states.values()) for view in self.engine.tools.views())
+        return Checkpoint(self.world.now, objects, memory, series, checks.worker_threads(), circuits)

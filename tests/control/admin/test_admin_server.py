@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -317,7 +318,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system cannot fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_does_not_serve_with_its_parents_socket():
     """The parent answers while it lives; after its end the port is free, and the child takes it."""
     done = run(FORKS)
